@@ -1,0 +1,59 @@
+"""Every failure a user can cause or meet, as one clear line.
+
+A message says what is wrong, where (file, cell, option) and what to do about it. Whoever runs the
+harness catches `HarnessError`, prints the line and exits; nothing else is ever caught wholesale.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Base of all errors that are told to the user as one line. Exit code 1."""
+
+
+class UsageError(HarnessError):
+    """An option, a spec or a name was typed wrong. Exit code 2."""
+
+
+class DataError(HarnessError):
+    """A benchmark's folder is there but wrong, or one of its images can't be used."""
+
+
+class NotMeasured(HarnessError):
+    """A figure can't be had here, with the reason: the claim is `not run`, never passed."""
+
+
+class DataMissing(NotMeasured):
+    """A benchmark's folder, or a classifier's weights, are not there; says how to get them."""
+
+
+class CheckpointError(HarnessError):
+    """Weights that can't be loaded, don't fit their architecture or aren't what they should be."""
+
+
+class ClassifierError(HarnessError):
+    """A classifier that loads but answers wrongly: wrong number of logits, NaN or Inf."""
+
+
+class RecordsError(HarnessError):
+    """The store of records can't be read or written."""
+
+
+def known_nearest_first(word: str, known: Iterable[str]) -> list[str]:
+    """Sort the known words by likeness to `word`, nearest first, ties alphabetically."""
+
+    def unlikeness(candidate: str) -> tuple[float, str]:
+        ratio = difflib.SequenceMatcher(None, word.lower(), candidate.lower()).ratio()
+        return (-ratio, candidate)
+
+    return sorted(known, key=unlikeness)
+
+
+def unknown(kind: str, word: str, known: Iterable[str]) -> UsageError:
+    """Build the error for a word that is none of the known ones, which it lists nearest first.
+
+    >>> str(unknown("benchmark", "imagenet_c", ["imagenet", "imagenet-c"]))
+    "unknown benchmark 'imagenet_c'; known: imagenet-c, imagenet"
+    """
+    return UsageError(f"unknown {kind} {word!r}; known: {', '.join(known_nearest_first(word, known))}")
