@@ -1,0 +1,61 @@
+"""Classifiers that read the colour of `colours.py`'s images back, rightly or wrongly in a known way."""
+
+import torch
+from torch import nn
+
+# How much the logit falls per squared distance in colour: confident, yet with finite odds for the neighbours.
+_SHARPNESS = 2000.0
+
+
+class ReadsColours(nn.Module):
+    """Answers with the class whose colour is nearest to an image's mean colour.
+
+    Args:
+        classes: How many logits to give.
+        shift: What to add to the class that is read, modulo the number of classes.
+    """
+
+    def __init__(self, classes: int = 1000, shift: int = 0) -> None:
+        super().__init__()
+        digits = torch.arange(classes)[:, None].div(torch.tensor([100, 10, 1]), rounding_mode="floor") % 10
+        colours = (12 + 25 * digits.float()) / 255
+        self.colours = nn.Parameter(colours.roll(shift, dims=0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return -_SHARPNESS * torch.cdist(images.mean((2, 3)), self.colours) ** 2
+
+
+class GivesNaN(ReadsColours):
+    """Answers NaN for every image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images to (n, classes) NaNs."""
+        return super().forward(images) * float("nan")
+
+
+def reads_colours() -> nn.Module:
+    """Is right about every image."""
+    return ReadsColours()
+
+
+def reads_the_next_class() -> nn.Module:
+    """Is wrong about every image, by one class."""
+    return ReadsColours(shift=1)
+
+
+def with_background() -> nn.Module:
+    """Is right about every image, in 1001 classes of which 0 is background: for `?classes=1001`."""
+    model = ReadsColours()
+    model.colours = nn.Parameter(torch.cat([torch.full((1, 3), -9.0), model.colours.data]))
+    return model
+
+
+def gives_ten_logits() -> nn.Module:
+    """Has too few logits."""
+    return ReadsColours(classes=10)
+
+
+def gives_nan() -> nn.Module:
+    """Answers NaN."""
+    return GivesNaN()

@@ -1,0 +1,55 @@
+"""ImageNet's validation images, and ImageNet-A: photographs in one folder a class."""
+
+from pathlib import Path
+
+from harness.benchmarks.classes import class_index, imagenet_a_classes
+from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.folders import class_labels, list_class_folders
+from harness.errors import DataError
+
+
+def open_imagenet(folder: Path) -> Dataset:
+    """Open `<folder>/val/<wnid>/*`, or `<folder>/<wnid>/*` where there is no `val`.
+
+    Fewer than 1000 classes are accepted, a wnid that ImageNet does not have is not.
+
+    Raises:
+        DataError: No image, an unknown wnid, or a file that is no image.
+    """
+    val = folder / "val"
+    return _open("imagenet", val if val.is_dir() else folder, own_classes=None)
+
+
+def open_imagenet_a(folder: Path) -> Dataset:
+    """Open `<folder>/<wnid>/*`; decisions are among the 200 classes only (paper, section 2.6).
+
+    Raises:
+        DataError: The class folders are others than ImageNet-A's 200, or as for `open_imagenet`.
+    """
+    dataset = _open("imagenet-a", folder, own_classes=imagenet_a_classes())
+    wnids = list(class_index())
+    found = {int(label) for label in dataset.labels}
+    expected = set(imagenet_a_classes())
+    for wrong, word in ((found - expected, "not one of ImageNet-A's"), (expected - found, "missing")):
+        if wrong:
+            raise DataError(
+                f"imagenet-a: {folder} should hold the 200 class folders of ImageNet-A; "
+                f"{wnids[min(wrong)]} is {word} ({len(wrong)} such)"
+            )
+    return dataset
+
+
+def _open(benchmark: str, root: Path, *, own_classes: tuple[int, ...] | None) -> Dataset:
+    files = list_class_folders(benchmark, root)
+    fingerprint = Fingerprint()
+    fingerprint.add("", files)
+    return Dataset(
+        benchmark=benchmark,
+        root=root,
+        cells=("",),
+        images=tuple(name for name, _ in files),
+        labels=class_labels(name for name, _ in files),
+        presized=False,
+        own_classes=own_classes,
+        fingerprint=fingerprint.value,
+    )

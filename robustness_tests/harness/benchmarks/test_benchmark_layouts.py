@@ -1,0 +1,209 @@
+"""Opening a benchmark's folder: what is listed, and one clear error for each thing that can be wrong with it."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from data_fixtures.colours import write_cue_conflict, write_image, write_imagenet, write_imagenet_a, write_imagenet_c
+from harness.benchmarks.catalog import BENCHMARKS, DataRoots, open_benchmark, parse_placement
+from harness.benchmarks.classes import class_index, imagenet_a_classes
+from harness.errors import DataError, DataMissing, UsageError
+
+WNIDS = list(class_index())
+
+
+def opened(name, root):
+    return open_benchmark(name, DataRoots(elsewhere={name: root}))
+
+
+def test_classes_are_the_published_ones():
+    assert len(WNIDS) == 1000
+    assert sorted(WNIDS) == WNIDS
+    assert (WNIDS[0], WNIDS[207], WNIDS[999]) == ("n01440764", "n02099601", "n15075141")
+    assert len(imagenet_a_classes()) == 200
+    assert {6, 988} <= set(imagenet_a_classes())  # stingray and acorn are the first and last of ImageNet-A
+
+
+@pytest.mark.parametrize("below", ["val", ""], ids=["val", "no_val"])
+def test_imagenet_labels_come_from_wnids_and_not_from_places(tmp_path, below):
+    write_imagenet(tmp_path, [7, 400, 999], per_class=2)
+    dataset = opened("imagenet", tmp_path / below)
+    assert dataset.labels.tolist() == [7, 7, 400, 400, 999, 999]
+    assert (len(dataset), dataset.classes, dataset.presized, dataset.own_classes) == (6, 3, False, None)
+    assert dataset.path(3) == tmp_path / "val" / WNIDS[400] / "0001.png"
+
+
+def test_suffixes_count_in_any_case_and_hidden_and_loose_files_are_passed_over(tmp_path):
+    for name in ("a.JPEG", "b.jpg", "c.PNG", "d.webp"):
+        write_image(tmp_path / "val" / WNIDS[3] / name, 3)
+    (tmp_path / "val" / WNIDS[3] / ".DS_Store").touch()
+    (tmp_path / "val" / "README.txt").touch()
+    names = opened("imagenet", tmp_path).images
+    assert [name.partition("/")[2] for name in names] == ["a.JPEG", "b.jpg", "c.PNG", "d.webp"]
+
+
+def test_fingerprint_changes_with_a_name_and_with_a_size_and_not_with_the_place(tmp_path):
+    def fingerprint(root):
+        return opened("imagenet", root).fingerprint
+
+    write_imagenet(tmp_path / "a", [1, 2], per_class=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    image = tmp_path / "b" / "val" / WNIDS[1] / "0000.png"
+    with image.open("ab") as file:
+        file.write(b"\0")
+    longer = fingerprint(tmp_path / "b")
+    assert longer != fingerprint(tmp_path / "a")
+    image.rename(image.with_name("0001.png"))
+    assert fingerprint(tmp_path / "b") != longer
+
+
+def test_imagenet_a_has_its_200_classes(tmp_path):
+    write_imagenet_a(tmp_path, per_class=1)
+    dataset = opened("imagenet-a", tmp_path)
+    assert dataset.labels.tolist() == list(imagenet_a_classes())
+    assert dataset.own_classes == imagenet_a_classes()
+
+
+def test_imagenet_a_with_a_class_missing_is_refused(tmp_path):
+    write_imagenet_a(tmp_path, per_class=1)
+    shutil.rmtree(tmp_path / WNIDS[6])
+    with pytest.raises(DataError, match=f"{WNIDS[6]} is missing"):
+        opened("imagenet-a", tmp_path)
+
+
+def test_imagenet_a_with_a_class_too_many_is_refused(tmp_path):
+    write_imagenet_a(tmp_path, per_class=1)
+    write_image(tmp_path / WNIDS[0] / "x.png", 0)
+    with pytest.raises(DataError, match=f"{WNIDS[0]} is not one of ImageNet-A's"):
+        opened("imagenet-a", tmp_path)
+
+
+def test_imagenet_c_lists_75_cells_of_the_same_images(tmp_path):
+    write_imagenet_c(tmp_path, [5, 6], per_class=1)
+    write_image(tmp_path / "speckle_noise" / "1" / WNIDS[5] / "x.png", 5)  # extra, not part of the 15
+    dataset = opened("imagenet-c", tmp_path)
+    assert (len(dataset.cells), len(dataset.images), len(dataset)) == (75, 2, 150)
+    assert (dataset.cells[0], dataset.cells[-1]) == ("gaussian_noise/1", "jpeg_compression/5")
+    assert dataset.path(149) == tmp_path / "jpeg_compression" / "5" / WNIDS[6] / "0000.png"
+    assert dataset.presized
+
+
+def _remove_cell(root):
+    shutil.rmtree(root / "snow" / "3")
+
+
+def _remove_image(root):
+    (root / "fog" / "2" / WNIDS[5] / "0000.png").unlink()
+
+
+def _add_image(root):
+    write_image(root / "fog" / "2" / WNIDS[5] / "more.png", 5)
+
+
+def _add_corruption(root):
+    (root / "gausian_noise").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        pytest.param(_remove_cell, "snow/3 is missing; all 15 corruptions", id="cell_missing"),
+        pytest.param(_remove_image, "no image in .*fog/2", id="image_missing"),
+        pytest.param(_add_image, "same images, but n01443537/more.png|more.png is in .*fog/2", id="image_too_many"),
+        pytest.param(_add_corruption, "unknown corruption 'gausian_noise'; known: gaussian_noise", id="corruption"),
+    ],
+)
+def test_broken_imagenet_c_is_refused(tmp_path, break_it, message):
+    write_imagenet_c(tmp_path, [5], per_class=1)
+    break_it(tmp_path)
+    with pytest.raises(DataError, match=message):
+        opened("imagenet-c", tmp_path)
+
+
+@pytest.mark.parametrize("in_folders", [False, True], ids=["flat", "folders"])
+def test_cue_conflict_labels_come_from_file_names(tmp_path, in_folders):
+    write_cue_conflict(tmp_path, {"cat1-dog2": "cat", "bear12-truck3": "bear"}, in_folders=in_folders)
+    dataset = opened("cue-conflict", tmp_path)
+    assert dataset.categories == {"shape": ("bear", "cat"), "texture": ("truck", "dog")}
+    assert len(dataset.own_classes) == 207
+    assert dataset.labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("cat-dog.png", "is not named <shape><i>-<texture><j>", id="no_numbers"),
+        pytest.param("cat1-dogg1.png", "unknown category 'dogg'; known: dog, ", id="category"),
+        pytest.param("dog/cat1-dog1.png", "lies in the folder 'dog' but its name says shape 'cat'", id="folder"),
+    ],
+)
+def test_broken_cue_conflict_is_refused(tmp_path, name, message):
+    write_image(tmp_path / name, 0)
+    with pytest.raises(DataError, match=message):
+        opened("cue-conflict", tmp_path)
+
+
+def test_cue_conflict_images_beside_folders_are_refused(tmp_path):
+    write_cue_conflict(tmp_path, {"cat1-dog2": "cat"}, in_folders=True)
+    write_cue_conflict(tmp_path, {"cat1-dog3": "cat"})
+    with pytest.raises(DataError, match="lies beside folders"):
+        opened("cue-conflict", tmp_path)
+
+
+@pytest.mark.parametrize("name", list(BENCHMARKS))
+def test_empty_folder_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="no image|is missing"):
+        opened(name, tmp_path)
+
+
+def test_empty_class_folder_is_refused(tmp_path):
+    write_imagenet(tmp_path, [1], per_class=1)
+    (tmp_path / "val" / WNIDS[2]).mkdir()
+    with pytest.raises(DataError, match=f"no image in .*{WNIDS[2]}; expected JPEG, PNG or WebP"):
+        opened("imagenet", tmp_path)
+
+
+def test_unknown_wnid_is_refused_with_the_nearest(tmp_path):
+    write_imagenet(tmp_path, [1], per_class=1)
+    (tmp_path / "val" / "n01443538").mkdir()
+    with pytest.raises(DataError, match="n01443538 is named after none of the 1000.*nearest: n01443537"):
+        opened("imagenet", tmp_path)
+
+
+def test_file_that_is_no_image_by_its_suffix_is_refused(tmp_path):
+    write_imagenet(tmp_path, [1], per_class=1)
+    (tmp_path / "val" / WNIDS[1] / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"notes.txt is not an image; expected only JPEG, PNG or WebP"):
+        opened("imagenet", tmp_path)
+
+
+def test_missing_folder_says_where_it_was_looked_for_and_what_to_get(tmp_path):
+    with pytest.raises(DataMissing, match=f"imagenet-a: no folder {tmp_path}/imagenet-a; get imagenet-a.tar"):
+        open_benchmark("imagenet-a", DataRoots(tmp_path))
+    with pytest.raises(DataMissing, match="no data folder given; name one with --data-root"):
+        open_benchmark("imagenet-a", DataRoots())
+
+
+def test_unknown_benchmark_lists_the_known_nearest_first():
+    with pytest.raises(UsageError, match="unknown benchmark 'imagenet_c'; known: imagenet-c, "):
+        open_benchmark("imagenet_c", DataRoots())
+
+
+def test_placement_is_read_and_checked():
+    name, folder = parse_placement("imagenet-c=/data/x=y")
+    assert (name, str(folder)) == ("imagenet-c", "/data/x=y")
+    with pytest.raises(UsageError, match="not of the form NAME=DIR"):
+        parse_placement("imagenet-c")
+    with pytest.raises(UsageError, match="unknown benchmark 'imagenetc'; known: imagenet-c"):
+        parse_placement("imagenetc=/data")
+
+
+def test_paths_of_all_pairs_are_there(tmp_path):
+    write_imagenet_c(tmp_path, [5, 9], per_class=2)
+    dataset = opened("imagenet-c", tmp_path)
+    paths = {dataset.path(index) for index in range(len(dataset))}
+    assert len(paths) == 300
+    assert all(path.is_file() for path in paths)
+    assert np.array_equal(dataset.labels, [5, 5, 9, 9])

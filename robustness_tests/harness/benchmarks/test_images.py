@@ -1,0 +1,145 @@
+"""Decoding: the pixels a classifier sees, and one clear error for each file that can't be used."""
+
+import hashlib
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_fixtures.colours import write_cue_conflict, write_imagenet
+from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.images import Fitting, batches, read_image
+from harness.errors import DataError
+
+
+@pytest.fixture
+def photograph():
+    """A 300 x 200 image that any other resize or crop would show up in."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    return coarse.resize((300, 200), Image.Resampling.BICUBIC)
+
+
+def all_batches(name, root, fitting, *, batch_size=2, workers=0):
+    dataset = open_benchmark(name, DataRoots(elsewhere={name: root}))
+    return list(batches(dataset, np.arange(len(dataset)), fitting, batch_size=batch_size, workers=workers))
+
+
+def test_photographs_are_resized_by_pillow_then_centre_cropped(tmp_path, photograph):
+    write_imagenet(tmp_path, [0], per_class=1)
+    photograph.save(tmp_path / "val" / "n01440764" / "0000.png")
+    pixels = all_batches("imagenet", tmp_path, Fitting())[0].pixels.numpy()
+    by_hand = photograph.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
+    assert np.array_equal(pixels[0], np.asarray(by_hand).transpose(2, 0, 1))
+
+
+def test_interpolation_and_sizes_are_the_classifiers_own(tmp_path, photograph):
+    write_imagenet(tmp_path, [0], per_class=1)
+    photograph.save(tmp_path / "val" / "n01440764" / "0000.png")
+    pixels = all_batches("imagenet", tmp_path, Fitting(100, 90, "bicubic"))[0].pixels.numpy()
+    by_hand = photograph.resize((150, 100), Image.Resampling.BICUBIC).crop((30, 5, 120, 95))
+    assert np.array_equal(pixels[0], np.asarray(by_hand).transpose(2, 0, 1))
+
+
+def test_images_that_come_at_224_are_not_touched(tmp_path, photograph):
+    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
+    stimulus = photograph.resize((224, 224))
+    stimulus.save(tmp_path / "cat1-dog1.png")
+    pixels = all_batches("cue-conflict", tmp_path, Fitting(resize=300))[0].pixels.numpy()
+    assert np.array_equal(pixels[0], np.asarray(stimulus).transpose(2, 0, 1))
+
+
+def test_images_that_come_at_224_are_resized_to_another_crop_only(tmp_path, photograph):
+    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
+    stimulus = photograph.resize((224, 224))
+    stimulus.save(tmp_path / "cat1-dog1.png")
+    pixels = all_batches("cue-conflict", tmp_path, Fitting(resize=182, crop=160))[0].pixels.numpy()
+    assert np.array_equal(
+        pixels[0], np.asarray(stimulus.resize((160, 160), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    )
+
+
+def test_images_that_should_come_at_224_and_do_not_are_refused(tmp_path, photograph):
+    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
+    photograph.save(tmp_path / "cat1-dog1.png")
+    with pytest.raises(DataError, match=r"cat1-dog1.png is 300 x 200, expected 224 x 224"):
+        all_batches("cue-conflict", tmp_path, Fitting())
+
+
+def test_digest_is_of_the_files_bytes(tmp_path, photograph):
+    photograph.save(tmp_path / "x.png")
+    _, digest = read_image(tmp_path / "x.png")
+    assert f"{digest:016x}" == hashlib.sha256((tmp_path / "x.png").read_bytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "RGBA", "1"])
+def test_8_bit_images_of_any_kind_become_rgb(tmp_path, photograph, mode):
+    image = photograph.convert(mode)
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    image.save(path)
+    decoded, _ = read_image(path)
+    assert decoded.mode == "RGB"
+    with Image.open(path) as kept:
+        assert np.array_equal(np.asarray(decoded), np.asarray(kept.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I"])
+def test_images_of_more_than_8_bits_are_refused(tmp_path, mode):
+    Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).convert(mode).save(tmp_path / "x.png")
+    with pytest.raises(DataError, match=r"x.png has I.* pixels, more than 8 bits each; convert it"):
+        read_image(tmp_path / "x.png")
+
+
+def test_floating_point_images_are_refused(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)).save(buffer, "TIFF")
+    (tmp_path / "x.png").write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match="has F pixels"):
+        read_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_file_cut_short_is_refused(tmp_path, photograph, suffix):
+    path = tmp_path / f"x{suffix}"
+    photograph.save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=rf"x\{suffix} (can't be decoded|is not an image).*; replace the file"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>"], ids=["empty", "html"])
+def test_file_that_is_no_image_is_refused(tmp_path, content):
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=r"x.jpg is not an image; replace the file"):
+        read_image(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_order_up_to_a_bad_image(tmp_path, workers):
+    write_imagenet(tmp_path, range(6), per_class=1)
+    bad = tmp_path / "val" / "n01491361" / "0000.png"  # class 3
+    bad.write_bytes(b"not an image")
+    dataset = open_benchmark("imagenet", DataRoots(elsewhere={"imagenet": tmp_path}))
+    seen = []
+    with pytest.raises(DataError, match="n01491361/0000.png is not an image"):
+        for batch in batches(dataset, np.array([5, 0, 1, 2, 3, 4]), Fitting(), batch_size=2, workers=workers):
+            seen += batch.indices
+    assert seen == [5, 0, 1, 2]
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    write_imagenet(tmp_path, range(100), per_class=1)
+    dataset = open_benchmark("imagenet", DataRoots(elsewhere={"imagenet": tmp_path}))
+
+    def peak(images):
+        tracemalloc.start()
+        for _ in batches(dataset, np.arange(images) % 100, Fitting(), batch_size=4, workers=0):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(8)
+    assert peak(100) < 1.2 * peak(20)
