@@ -1,0 +1,71 @@
+"""What one record holds: the facts about one image that every metric can be computed from.
+
+Records are columns: a dict of numpy arrays of one length while they are computed, a table on disk.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = dict[str, NDArray[Any]]
+
+# Bumped whenever a column's meaning changes; part of what records are found by.
+CLASSIFY_SCHEMA = 1
+
+CLASSIFY_COLUMNS: dict[str, str] = {
+    "position": "place in the seeded order, from 0",
+    "cell": "cell of the benchmark, e.g. gaussian_noise/3; empty where there are none",
+    "image": "path of the image below its cell",
+    "digest": "first 8 bytes of the sha256 of the image file, as a big-endian number",
+    "label": "class index in 0..999; -1 where the image has no ImageNet label",
+    "top5": "the five classes with the largest logits of all 1000, largest first, ties by index",
+    "confidence": "softmax probability, over 1000 classes, of the first of them",
+    "label_rank": "the label's place among the 1000 logits, from 1, ties by index; 0 where there is no label",
+    "own_prediction": "class index of the largest logit among the benchmark's own classes",
+    "own_confidence": "its softmax probability over the benchmark's own classes",
+}
+
+# Cue conflict only.
+CATEGORY_COLUMNS: dict[str, str] = {
+    "shape": "category of the image's shape",
+    "texture": "category of the image's texture",
+    "category_probabilities": "per category, in alphabetical order, the mean softmax probability of its classes",
+}
+
+
+def to_table(columns: Columns) -> "pa.Table":
+    """Turn columns into an Arrow table: 2-d arrays become fixed-size lists, repeated words dictionaries."""
+    import pyarrow as pa
+
+    arrays = {}
+    for name, values in columns.items():
+        if values.ndim == 2:
+            arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+        elif values.dtype.kind in "OU":
+            arrays[name] = pa.array(values.tolist(), pa.string()).dictionary_encode()
+        else:
+            arrays[name] = pa.array(values)
+    return pa.table(arrays)
+
+
+def to_columns(table: "pa.Table") -> Columns:
+    """Turn an Arrow table back into columns; the inverse of `to_table`."""
+    import pyarrow as pa
+
+    columns: Columns = {}
+    for name in table.column_names:
+        values = table.column(name).combine_chunks()
+        if isinstance(values, pa.ChunkedArray):  # no rows: combine_chunks keeps an empty ChunkedArray
+            values = pa.array([], values.type)
+        if pa.types.is_fixed_size_list(values.type):
+            columns[name] = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, values.type.list_size)
+        elif pa.types.is_dictionary(values.type):
+            words = np.array(values.dictionary.to_pylist(), dtype=object)
+            columns[name] = words[values.indices.to_numpy(zero_copy_only=False)]
+        else:
+            columns[name] = values.to_numpy(zero_copy_only=False)
+    return columns

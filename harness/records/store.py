@@ -1,0 +1,227 @@
+"""The store: a folder a run, a Parquet file a chunk, each file named after its own checksum.
+
+A run is one classifier on one benchmark under one protocol. Its folder's name carries a hash of everything that
+its records depend on, so other weights, other data or another seed never share a folder. Chunks are cut from the
+seeded order; a chunk's file holds its first rows, all of them or, where a run stopped early, some. Files are
+written beside their place and renamed into it, so a killed run leaves whole files or none.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import RecordsError
+from harness.records.schema import Columns, to_columns, to_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
+
+_CHUNK_FILE = re.compile(r"(?P<chunk>\d{5})-(?P<rows>\d+)\.(?P<checksum>[0-9a-f]{16})\.parquet")
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Everything that a run's records depend on.
+
+    Attributes:
+        benchmark: The benchmark's name.
+        subject: A readable name of the classifier; not part of the identity.
+        identity: What produced the records: hashes of weights and data, preprocessing, protocol, seed, precision.
+        pairs: How many (cell, image) pairs the whole benchmark has.
+        chunk: How many pairs a chunk holds.
+    """
+
+    benchmark: str
+    subject: str
+    identity: Mapping[str, str]
+    pairs: int
+    chunk: int
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 of the identity, the number of pairs and the chunk size."""
+        text = json.dumps([dict(self.identity), self.pairs, self.chunk], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> str:
+        """Where the run lies in a store."""
+        return f"{self.benchmark}/{self.subject}-{self.digest}"
+
+
+class RecordStore:
+    """A folder of runs, shared by every command and session that is given it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, key: RunKey) -> "Run":
+        """Open the run of this key, made on its first write."""
+        return Run(self.root / key.folder, key)
+
+    def runs(self) -> list[Path]:
+        """List the folders of all runs in the store."""
+        return sorted(path.parent for path in self.root.glob("*/*/run.json"))
+
+
+class Run:
+    """One classifier's records on one benchmark, chunk by chunk.
+
+    Raises:
+        RecordsError: The folder can't be read or written, or is another run's.
+    """
+
+    def __init__(self, folder: Path, key: RunKey) -> None:
+        self.folder = folder
+        self.key = key
+
+    def lock(self) -> "BaseFileLock":
+        """Give the lock to hold while measuring: a second process waits, then finds the records."""
+        from filelock import FileLock
+
+        self._prepare()
+        return FileLock(self.folder / ".lock")
+
+    def missing(self, images: int) -> NDArray[np.int64]:
+        """Give the positions among the first `images` of the seeded order that have no record yet, ascending.
+
+        Every chunk that is read is checked against its checksum; a damaged one counts as missing, which is said.
+        """
+        tables = {chunk: _read(path, ["position"]) for chunk, path in self._files().items()}
+        kept = {chunk: table.num_rows for chunk, table in tables.items() if table is not None}
+        parts = []
+        for chunk in range(-(-images // self.key.chunk)):
+            start = chunk * self.key.chunk
+            parts.append(np.arange(start + kept.get(chunk, 0), min(start + self.key.chunk, images), dtype=np.int64))
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def append(self, columns: Columns) -> None:
+        """Add rows whose positions follow, within one chunk, the rows that are kept; written at once."""
+        import pyarrow as pa
+
+        positions = columns["position"]
+        chunk = int(positions[0]) // self.key.chunk
+        table = to_table(columns)
+        old = self._files().get(chunk)
+        kept = _read(old) if old else None
+        if kept is not None:
+            table = pa.concat_tables([kept, table]).unify_dictionaries()
+        expected = np.arange(chunk * self.key.chunk, chunk * self.key.chunk + table.num_rows)
+        if not np.array_equal(table.column("position").to_numpy(), expected):
+            raise RecordsError(f"{self.folder}: rows {positions[0]}.. do not follow what chunk {chunk} holds")
+        new = self._write(chunk, table)
+        if old and old != new:
+            old.unlink(missing_ok=True)
+
+    def read(self, images: int, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+        """Read the first `images` records of the seeded order, chunk by chunk.
+
+        Args:
+            images: How many records.
+            columns: Which columns; None for all.
+
+        Raises:
+            RecordsError: Not all of them are there, or a chunk is damaged.
+        """
+        files = self._files()
+        for start in range(0, images, self.key.chunk):
+            chunk, rows = start // self.key.chunk, min(self.key.chunk, images - start)
+            table = _read(files[chunk], columns) if chunk in files else None
+            if table is None or table.num_rows < rows:
+                raise RecordsError(f"records: {self.folder}: chunk {chunk} is not whole; measure again")
+            yield to_columns(table.slice(0, rows))
+
+    def _files(self) -> dict[int, Path]:
+        """Map each chunk to its file; of several (two writers at once) the one with most rows."""
+        try:
+            names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+        matches: dict[int, re.Match[str]] = {}
+        for match in filter(None, map(_CHUNK_FILE.fullmatch, names)):
+            chunk = int(match["chunk"])
+            if chunk not in matches or int(match["rows"]) > int(matches[chunk]["rows"]):
+                matches[chunk] = match
+        return {chunk: self.folder / match.string for chunk, match in matches.items()}
+
+    def _write(self, chunk: int, table: "pa.Table") -> Path:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._prepare()
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        checksum = hashlib.sha256(data).hexdigest()[:16]
+        path = self.folder / f"{chunk:05d}-{table.num_rows}.{checksum}.parquet"
+        _write_atomically(path, data)
+        return path
+
+    def _prepare(self) -> None:
+        """Make the folder, with a `run.json` that says in words what the run is."""
+        described = {
+            "benchmark": self.key.benchmark,
+            "subject": self.key.subject,
+            "pairs": self.key.pairs,
+            "chunk": self.key.chunk,
+            "identity": dict(self.key.identity),
+        }
+        path = self.folder / "run.json"
+        if not path.exists():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RecordsError(
+                    f"records: {self.folder} can't be made ({error.strerror}); name another store with --records DIR"
+                ) from error
+            _write_atomically(path, json.dumps(described, indent=1, sort_keys=True).encode())
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> "pa.Table | None":
+    """Read a chunk's file; None, and a warning, where its bytes are not what its name says."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if hashlib.sha256(data).hexdigest()[:16] != path.name.split(".")[1]:
+        log.warning("records: %s was cut short or altered; its images are measured again", path)
+        return None
+    return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+
+
+def _unreadable(path: Path, error: OSError) -> RecordsError:
+    return RecordsError(
+        f"records: {path} can't be read ({error.strerror}); mend it or name another store with --records"
+    )
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a file beside its place, flush it to disk and rename it into place."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RecordsError(
+            f"records: {path} can't be written ({error.strerror}); what was kept before it is whole"
+        ) from error

@@ -1,0 +1,151 @@
+"""The store: what is written is read back, found by what produced it, whole or not at all."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from harness.errors import RecordsError
+from harness.records.schema import to_columns, to_table
+from harness.records.store import RecordStore, RunKey
+
+IDENTITY = {"weights": "sha256:1", "data": "2", "seed": "0"}
+
+
+def key(chunk=4, pairs=10, **identity):
+    return RunKey("imagenet", "a_classifier", {**IDENTITY, **identity}, pairs=pairs, chunk=chunk)
+
+
+def rows(start, stop):
+    positions = np.arange(start, stop)
+    return {
+        "position": positions,
+        "image": np.array([f"n1/{place}.png" for place in positions], dtype=object),
+        "digest": positions.astype(np.uint64) + 2**63,
+        "top5": (positions[:, None] + np.arange(5)).astype(np.int16),
+        "confidence": (positions / 100).astype(np.float32),
+    }
+
+
+def read(run, images, columns=None):
+    chunks = list(run.read(images, columns))
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RecordStore(tmp_path).run(key())
+    for start, stop in ((0, 4), (4, 8), (8, 10)):
+        run.append(rows(start, stop))
+    return run
+
+
+def test_columns_survive_the_table():
+    columns = rows(0, 5)
+    back = to_columns(to_table(columns))
+    assert same(back, columns)
+    assert {name: values.dtype for name, values in back.items()} == {n: v.dtype for n, v in columns.items()}
+
+
+def test_what_is_written_is_read_back(run):
+    assert run.missing(10).size == 0
+    assert same(read(run, 10), rows(0, 10))
+    assert same(read(run, 5), rows(0, 5))
+    assert list(read(run, 10, ["confidence"])) == ["confidence"]
+
+
+def test_another_session_finds_the_same_records(run, tmp_path):
+    assert same(read(RecordStore(tmp_path).run(key()), 10), rows(0, 10))
+    assert RecordStore(tmp_path).runs() == [run.folder]
+
+
+@pytest.mark.parametrize("other", [key(weights="sha256:9"), key(seed="1"), key(pairs=11), key(chunk=8)])
+def test_records_of_anything_else_are_not_found(run, tmp_path, other):
+    assert RecordStore(tmp_path).run(other).missing(10).tolist() == list(range(10))
+
+
+def test_the_run_says_in_words_what_it_is(run):
+    described = json.loads((run.folder / "run.json").read_text())
+    assert described["identity"] == IDENTITY
+    assert (described["subject"], described["pairs"], described["chunk"]) == ("a_classifier", 10, 4)
+
+
+def test_missing_names_what_is_not_there_in_order(tmp_path):
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(4, 6))
+    assert run.missing(10).tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert run.missing(5).tolist() == [0, 1, 2, 3]
+
+
+def test_a_chunk_left_in_the_middle_is_completed(tmp_path):
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(0, 3))
+    run.append(rows(3, 4))
+    assert same(read(run, 4), rows(0, 4))
+    assert len(list(run.folder.glob("*.parquet"))) == 1
+
+
+def test_rows_that_do_not_follow_are_refused(tmp_path):
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(0, 2))
+    with pytest.raises(RecordsError, match="do not follow"):
+        run.append(rows(3, 4))
+    assert same(read(run, 2), rows(0, 2))
+
+
+def _cut_short(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_cut_short, _flip_a_bit, _empty], ids=lambda damage: damage.__name__.strip("_"))
+def test_damaged_chunk_is_said_and_measured_again(run, caplog, damage):
+    damaged = sorted(run.folder.glob("00001-*"))[0]
+    damage(damaged)
+    with caplog.at_level(logging.WARNING):
+        assert run.missing(10).tolist() == [4, 5, 6, 7]
+    assert f"{damaged} was cut short or altered; its images are measured again" in caplog.text
+    with pytest.raises(RecordsError, match="chunk 1 is not whole"):
+        read(run, 10)
+    run.append(rows(4, 8))
+    assert run.missing(10).size == 0
+    assert same(read(run, 10), rows(0, 10))
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(0, 3))
+    before = sorted(path.name for path in run.folder.iterdir())
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", full)
+        with pytest.raises(RecordsError, match="can't be written .No space left on device"):
+            run.append(rows(3, 4))
+    assert sorted(path.name for path in run.folder.iterdir()) == before
+    assert same(read(run, 3), rows(0, 3))
+
+
+def test_a_store_that_can_not_be_made_names_the_option(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordsError, match="can't be made .*name another store with --records"):
+        RecordStore(tmp_path / "file").run(key()).append(rows(0, 4))
+
+
+def test_reading_takes_one_chunk_at_a_time(run):
+    assert [len(chunk["position"]) for chunk in run.read(9)] == [4, 4, 1]
