@@ -1,0 +1,220 @@
+"""The decisions that claims are made of: each takes figures and gives a judgement with its evidence.
+
+A judgement holds only if the whole interval is on the right side, fails only if the whole interval is on the
+wrong side, and is undecided otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from harness.verdicts.estimates import Estimate
+
+
+class Verdict(StrEnum):
+    """What can be said of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured or recorded number, with all that a reader needs to weigh it.
+
+    Attributes:
+        metric: The metric's key, e.g. `mce`.
+        title: The metric in words, e.g. `mCE`.
+        where: The place of the paper that it belongs to, e.g. `Table 1`.
+        subject: Which classifier.
+        estimate: The number with its interval.
+        protocol: How it was measured, with all tags that must be equal for two figures to be compared.
+        percent: Whether it is printed in percent.
+    """
+
+    metric: str
+    title: str
+    where: str
+    subject: str
+    estimate: Estimate
+    protocol: str
+    percent: bool = True
+
+    def text(self, value: float | None = None) -> str:
+        """Print a number, this figure's own by default, in its metric's unit."""
+        number = self.estimate.value if value is None else value
+        return f"{100 * number:.4g} %" if self.percent else f"{number:.4g}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two figures of one metric, and their difference, first minus second, paired where both saw the same images."""
+
+    first: Figure
+    second: Figure
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with its evidence; true exactly if the claim holds.
+
+    Attributes:
+        verdict: What can be said.
+        figure: The figure judged; None where none could be had.
+        relation: What the claim needs, e.g. `< 66.65 %`.
+        bound: The number that the figure was held against.
+        margin: How far on the right side it is, in the metric's units; negative where the claim fails.
+        reason: Why there is no verdict, or what a reader must know beside it.
+    """
+
+    verdict: Verdict
+    figure: Figure | None
+    relation: str
+    bound: float | None
+    margin: float
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.HOLDS
+
+    def __str__(self) -> str:
+        if self.figure is None:
+            return self.reason
+        figure, estimate = self.figure, self.figure.estimate
+        sample = f"{estimate.images:,} images" if estimate.images else "as published"
+        if not estimate.is_exact:
+            sample += f", {figure.text(estimate.low)} to {figure.text(estimate.high)}"
+        because = f" {self.reason}." if self.reason else ""
+        return (
+            f"{figure.where}: {figure.title} of {figure.subject} is {figure.text()} ({sample}); "
+            f"the claim needs {self.relation}: {self.verdict}.{because} Protocol {figure.protocol}."
+        )
+
+    __repr__ = __str__
+
+    def because(self, reason: str) -> "Judgement":
+        """Add what a reader must know beside the verdict."""
+        return replace(self, reason="; ".join(filter(None, (self.reason, reason))))
+
+
+def below(figure: Figure, bound: float) -> Judgement:
+    """Judge: the figure is below a number."""
+    estimate = figure.estimate
+    return Judgement(
+        _decide(estimate.high < bound, estimate.low >= bound),
+        figure,
+        f"< {figure.text(bound)}",
+        bound,
+        bound - estimate.value,
+    )
+
+
+def above(figure: Figure, bound: float) -> Judgement:
+    """Judge: the figure is above a number."""
+    estimate = figure.estimate
+    return Judgement(
+        _decide(estimate.low > bound, estimate.high <= bound),
+        figure,
+        f"> {figure.text(bound)}",
+        bound,
+        estimate.value - bound,
+    )
+
+
+def within(figure: Figure, target: float, tolerance: float) -> Judgement:
+    """Judge: the figure is at most `tolerance` away from a number."""
+    estimate = figure.estimate
+    inside = target - tolerance <= estimate.low and estimate.high <= target + tolerance
+    outside = estimate.high < target - tolerance or estimate.low > target + tolerance
+    return Judgement(
+        _decide(inside, outside),
+        figure,
+        f"{figure.text(target)} within {figure.text(tolerance)}",
+        target,
+        tolerance - abs(estimate.value - target),
+    )
+
+
+def lower(comparison: Comparison, by: float = 0.0) -> Judgement:
+    """Judge: the first figure is lower than the second, by more than `by`."""
+    difference, first, second = comparison.difference, comparison.first, comparison.second
+    bound = second.estimate.value - by
+    return _pointing(
+        Judgement(
+            _decide(difference.high < -by, difference.low >= -by),
+            first,
+            f"< {first.text(bound)} ({second.subject}{_offset(first, by)})",
+            bound,
+            bound - first.estimate.value,
+        ),
+        comparison,
+    )
+
+
+def higher(comparison: Comparison, by: float = 0.0) -> Judgement:
+    """Judge: the first figure is higher than the second, by more than `by`."""
+    difference, first, second = comparison.difference, comparison.first, comparison.second
+    bound = second.estimate.value + by
+    return _pointing(
+        Judgement(
+            _decide(difference.low > by, difference.high <= by),
+            first,
+            f"> {first.text(bound)} ({second.subject}{_offset(first, -by)})",
+            bound,
+            first.estimate.value - bound,
+        ),
+        comparison,
+    )
+
+
+def never_rises(comparisons: Sequence[Comparison], slack: float) -> Judgement:
+    """Judge: along a curve no point lies more than `slack` above the one before it.
+
+    Args:
+        comparisons: Each point (first) against the one before it (second), in the curve's order.
+        slack: How far a point may lie above the one before it, in the metric's units.
+    """
+    judgements = []
+    for comparison in comparisons:
+        difference, first, second = comparison.difference, comparison.first, comparison.second
+        bound = second.estimate.value + slack
+        judgements.append(
+            Judgement(
+                _decide(difference.high <= slack, difference.low > slack),
+                first,
+                f"<= {first.text(bound)} (the point before it plus {first.text(slack)})",
+                bound,
+                bound - first.estimate.value,
+            )
+        )
+    return all_of(judgements)
+
+
+def all_of(judgements: Sequence[Judgement]) -> Judgement:
+    """Judge several at once: fails if one fails, undecided if one is; shows the one with the least margin."""
+    for verdict in (Verdict.FAILS, Verdict.NOT_RUN, Verdict.UNDECIDED):
+        worst = [judgement for judgement in judgements if judgement.verdict is verdict]
+        if worst:
+            return min(worst, key=lambda judgement: judgement.margin)
+    return min(judgements, key=lambda judgement: judgement.margin)
+
+
+def _decide(holds: bool, fails: bool) -> Verdict:
+    return Verdict.HOLDS if holds else Verdict.FAILS if fails else Verdict.UNDECIDED
+
+
+def _offset(figure: Figure, by: float) -> str:
+    return f" {'minus' if by > 0 else 'plus'} {figure.text(abs(by))}" if by else ""
+
+
+def _pointing(judgement: Judgement, comparison: Comparison) -> Judgement:
+    """Say the paired difference where sampling blurs it."""
+    difference, first = comparison.difference, comparison.first
+    if difference.is_exact:
+        return judgement
+    return judgement.because(
+        f"difference {first.text(difference.value)} ({first.text(difference.low)} to {first.text(difference.high)})"
+    )

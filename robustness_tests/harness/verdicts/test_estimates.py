@@ -1,0 +1,83 @@
+"""Intervals: exact values by hand, and coverage by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from harness.verdicts.estimates import Estimate, jackknife, proportion
+
+
+def test_interval_of_no_hit_is_the_rule_of_three():
+    # P(no hit) = (1 - p)^n = alpha / 2 at the upper end.
+    estimate = proportion(0, 100, 0.05)
+    assert estimate.low == 0
+    assert estimate.high == pytest.approx(1 - 0.025 ** (1 / 100))
+
+
+def test_interval_of_all_hits_mirrors_that_of_none():
+    none, everything = proportion(0, 30, 0.01), proportion(30, 30, 0.01)
+    assert (everything.low, everything.high) == pytest.approx((1 - none.high, 1))
+
+
+def test_interval_inverts_the_binomial_distribution():
+    hits, images, alpha = 7, 20, 0.05
+    estimate = proportion(hits, images, alpha)
+
+    def at_least(p):
+        return sum(math.comb(images, k) * p**k * (1 - p) ** (images - k) for k in range(hits, images + 1))
+
+    def at_most(p):
+        return sum(math.comb(images, k) * p**k * (1 - p) ** (images - k) for k in range(hits + 1))
+
+    assert at_least(estimate.low) == pytest.approx(alpha / 2)
+    assert at_most(estimate.high) == pytest.approx(alpha / 2)
+
+
+def test_jackknife_of_a_mean_is_the_textbook_error():
+    values = np.random.default_rng(0).normal(size=50)
+    estimate = jackknife(lambda keep: float(values[keep].mean()), groups=50, images=50, scale=0.0, alpha=0.05)
+    half = 2.009575 * values.std(ddof=1) / math.sqrt(50)  # Student's 97.5 % quantile with 49 degrees of freedom
+    assert estimate.value == pytest.approx(values.mean())
+    assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-5)
+
+
+def test_images_that_agree_are_not_certainty():
+    estimate = jackknife(lambda keep: 0.0, groups=50, images=10, scale=1.0, alpha=1e-3)
+    assert estimate.high == pytest.approx(math.log(2000) / 10)
+
+
+def test_too_few_images_to_leave_any_out_give_no_interval():
+    def needs_every_group(keep):
+        if not keep.all():
+            raise ValueError("too few")
+        return 0.5
+
+    estimate = jackknife(needs_every_group, groups=50, images=3, scale=1.0, alpha=1e-3)
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, -math.inf, math.inf)
+
+
+@pytest.mark.parametrize("p", [0.03, 0.4])
+def test_intervals_cover_the_true_value(p):
+    """Over 1000 samples the true share lies outside a 90 % interval in at most 10 % of them, with binomial allowance."""
+    rng = np.random.default_rng(1)
+    misses = {"proportion": 0, "jackknife": 0}
+    for _ in range(1000):
+        hits = rng.random(400) < p
+        groups = np.arange(400) % 50
+
+        def mean(keep, hits=hits, groups=groups):
+            return float(hits[keep[groups]].mean())
+
+        for name, estimate in (
+            ("proportion", proportion(int(hits.sum()), 400, 0.1)),
+            ("jackknife", jackknife(mean, groups=50, images=400, scale=1.0, alpha=0.1)),
+        ):
+            misses[name] += not estimate.low <= p <= estimate.high
+    assert max(misses.values()) <= 100 + 3 * math.sqrt(1000 * 0.1 * 0.9)
+    assert min(misses.values()) > 0  # an interval that never misses says nothing
+
+
+def test_exact_numbers_have_no_width():
+    assert Estimate.exact(0.3, 7).is_exact
+    assert not proportion(3, 10, 0.05).is_exact

@@ -1,0 +1,101 @@
+"""Decisions: each rule on each side of its bound, and in doubt."""
+
+import pytest
+
+from harness.verdicts import rules
+from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import Comparison, Figure, Verdict
+
+HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
+
+
+def figure(value, low=None, high=None, subject="a"):
+    estimate = Estimate(value, value if low is None else low, value if high is None else high, 1000)
+    return Figure("top1", "top-1", "Table 2", subject, estimate, "classify")
+
+
+def comparison(first, second, width=0.0):
+    gap = first - second
+    return Comparison(figure(first), figure(second, subject="b"), Estimate(gap, gap - width, gap + width, 1000))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.1, 0.19, HOLDS), (0.1, 0.2, UNDECIDED), (0.2, 0.3, FAILS), (0.1, 0.3, UNDECIDED)],
+)
+def test_below(low, high, verdict):
+    assert rules.below(figure(0.15, low, high), 0.2).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.21, 0.3, HOLDS), (0.2, 0.3, UNDECIDED), (0.1, 0.2, FAILS)],
+)
+def test_above(low, high, verdict):
+    assert rules.above(figure(0.25, low, high), 0.2).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "verdict"),
+    [(0.21, 0, HOLDS), (0.21, 0.025, UNDECIDED), (0.25, 0.01, FAILS), (0.15, 0, FAILS), (0.18, 0.005, HOLDS)],
+)
+def test_within(value, width, verdict):
+    assert rules.within(figure(value, value - width, value + width), 0.2, 0.03).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("first", "width", "by", "verdict"),
+    [
+        pytest.param(0.3, 0.05, 0.0, HOLDS, id="clear"),
+        pytest.param(0.3, 0.15, 0.0, UNDECIDED, id="in_doubt"),
+        pytest.param(0.5, 0.05, 0.0, FAILS, id="clearly_not"),
+        pytest.param(0.4, 0.0, 0.0, FAILS, id="tie"),
+        pytest.param(0.3, 0.0, 0.2, FAILS, id="not_by_enough"),
+        pytest.param(0.1, 0.0, 0.2, HOLDS, id="by_enough"),
+    ],
+)
+def test_lower_and_its_mirror_image_higher(first, width, by, verdict):
+    assert rules.lower(comparison(first, 0.4, width), by).verdict is verdict
+    assert rules.higher(comparison(1 - first, 0.6, width), by).verdict is verdict
+
+
+def test_never_rises_allows_the_slack_and_no_more():
+    falling = [comparison(0.5, 0.6), comparison(0.504, 0.5), comparison(0.1, 0.504)]
+    assert rules.never_rises(falling, slack=0.005).verdict is HOLDS
+    rising = rules.never_rises(falling, slack=0.003)
+    assert rising.verdict is FAILS
+    assert rising.figure.estimate.value == 0.504
+
+
+def test_all_of_shows_the_worst():
+    good, close, bad = (rules.below(figure(value), 0.5) for value in (0.1, 0.4, 0.6))
+    doubt = rules.below(figure(0.3, 0.1, 0.7), 0.5)
+    assert rules.all_of([good, close]) is close
+    assert rules.all_of([good, doubt, close]) is doubt
+    assert rules.all_of([doubt, bad, good]) is bad
+
+
+def test_only_a_claim_that_holds_is_true():
+    assert rules.below(figure(0.1), 0.5)
+    assert not rules.below(figure(0.6), 0.5)
+    assert not rules.below(figure(0.3, 0.1, 0.7), 0.5)
+
+
+def test_margin_says_how_far_on_the_right_side():
+    assert rules.below(figure(0.1), 0.5).margin == pytest.approx(0.4)
+    assert rules.above(figure(0.1), 0.5).margin == pytest.approx(-0.4)
+    assert rules.within(figure(0.22), 0.2, 0.03).margin == pytest.approx(0.01)
+    assert rules.lower(comparison(0.3, 0.4), by=0.02).margin == pytest.approx(0.08)
+
+
+def test_message_says_what_was_got_what_was_due_and_how_sure():
+    message = str(rules.below(figure(0.031, 0.027, 0.035), 0.01))
+    assert message == (
+        "Table 2: top-1 of a is 3.1 % (1,000 images, 2.7 % to 3.5 %); the claim needs < 1 %: fails. Protocol classify."
+    )
+
+
+def test_message_of_a_comparison_tells_the_paired_difference():
+    message = str(rules.lower(comparison(0.3, 0.4, 0.05), by=0.02))
+    assert "the claim needs < 38 % (b minus 2 %): holds" in message
+    assert "difference -10 % (-15 % to -5 %)" in message
