@@ -1,0 +1,160 @@
+"""What users type to name a classifier: `SOURCE:NAME[@WEIGHTS][?key=value&...]`, or one of the paper's short names."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from harness.classifiers.catalog import CATALOG
+from harness.errors import UsageError, unknown
+
+SOURCES = ("torchvision", "timm", "hf", "hub", "python")
+INTERPOLATIONS = ("bilinear", "bicubic")
+_FORM = "SOURCE:NAME[@WEIGHTS][?key=value&...], with SOURCE one of " + ", ".join(SOURCES)
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a classifier wants its images.
+
+    Attributes:
+        resize: Length of a photograph's shorter side after resizing, in pixels.
+        crop: Side of the square that the classifier sees, in pixels.
+        interpolation: `bilinear` or `bicubic`.
+        mean: Per channel of RGB in [0, 1], what is subtracted.
+        std: Per channel, what is divided by afterwards.
+        classes: How many logits it gives: 1000, or 1001 where class 0 is background.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    interpolation: str = "bilinear"
+    mean: Triple = (0.485, 0.456, 0.406)
+    std: Triple = (0.229, 0.224, 0.225)
+    classes: int = 1000
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A classifier's name, taken apart.
+
+    Attributes:
+        text: As typed; names the classifier in verdicts.
+        source: `paper` for a short name, else one of `SOURCES`.
+        name: What the source knows it by.
+        weights: A file, or the name of a torchvision weights entry; None for the source's own.
+        preprocessing: How it wants its images.
+    """
+
+    text: str
+    source: str
+    name: str
+    weights: str | None
+    preprocessing: Preprocessing
+
+    @property
+    def label(self) -> str:
+        """A short name for test ids, folders and tables: letters, digits, `.`, `_`, `-` and `@` only."""
+        name = self.name.rpartition(":")[2] if self.source in ("hub", "python") else self.name
+        weights = f"@{PurePath(self.weights).stem}" if self.weights else ""
+        return re.sub(r"[^A-Za-z0-9._@-]+", "_", name + weights)
+
+
+def parse_spec(text: str) -> Spec:
+    """Read a spec.
+
+    Raises:
+        UsageError: A part of it is not understood; says which, and what is known, nearest first.
+    """
+    text = text.strip()
+    body, _, query = text.partition("?")
+    source, colon, rest = body.partition(":")
+    if not colon:
+        if body not in CATALOG:
+            error = unknown("classifier", body, CATALOG)
+            raise UsageError(f"{error}; others are named {_FORM}")
+        source, rest = "paper", body
+    elif source not in SOURCES:
+        raise unknown("source of a classifier", source, SOURCES)
+    name, at, weights = rest.partition("@")
+    if not name or (at and not weights):
+        raise UsageError(f"{text!r} lacks {'its weights after @' if name else 'a name'}; a spec is {_FORM}")
+    if source in ("hub", "python") and not re.fullmatch(r"[^:]+(:[^:]+){1,2}", name):
+        form = "hub:OWNER/REPO:ENTRY" if source == "hub" else "python:package.module:callable"
+        raise UsageError(f"{text!r} is not of the form {form}[@WEIGHTS]")
+    return Spec(text, source, name, weights or None, _preprocessing(text, query))
+
+
+def split_specs(text: str) -> list[str]:
+    """Split a comma-separated list of specs; commas between the numbers of a `mean` or `std` do not split."""
+    specs: list[str] = []
+    for piece in text.split(","):
+        if specs and re.fullmatch(r"\s*[-+.\de]+\s*(&.*)?", piece):
+            specs[-1] += f",{piece}"
+        else:
+            specs.append(piece)
+    return [spec.strip() for spec in specs if spec.strip()]
+
+
+def _preprocessing(text: str, query: str) -> Preprocessing:
+    given: dict[str, Any] = {}
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if key not in _READERS:
+            raise unknown(f"key in {text!r}", key, _READERS)
+        try:
+            given[key] = _READERS[key](value)
+        except ValueError as error:
+            raise UsageError(f"{text!r}: {key}={value}: {error}") from None
+    preprocessing = Preprocessing(**given)
+    if preprocessing.crop > preprocessing.resize:
+        raise UsageError(
+            f"{text!r}: crop {preprocessing.crop} is larger than resize {preprocessing.resize}; give a larger resize"
+        )
+    return preprocessing
+
+
+def _size(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise ValueError("expected a number of pixels, e.g. 224")
+    return int(value)
+
+
+def _interpolation(value: str) -> str:
+    if value not in INTERPOLATIONS:
+        raise ValueError(str(unknown("interpolation", value, INTERPOLATIONS)))
+    return value
+
+
+def _three(value: str) -> Triple:
+    try:
+        red, green, blue = map(float, value.split(","))
+    except ValueError:
+        raise ValueError("expected three comma-separated numbers for RGB in [0, 1], e.g. 0.5,0.5,0.5") from None
+    return red, green, blue
+
+
+def _divisors(value: str) -> Triple:
+    numbers = _three(value)
+    if min(numbers) <= 0:
+        raise ValueError("expected three numbers above 0")
+    return numbers
+
+
+def _classes(value: str) -> int:
+    if value not in ("1000", "1001"):
+        raise ValueError("expected 1000, or 1001 where class 0 is background")
+    return int(value)
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "resize": _size,
+    "crop": _size,
+    "interpolation": _interpolation,
+    "mean": _three,
+    "std": _divisors,
+    "classes": _classes,
+}

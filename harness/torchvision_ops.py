@@ -1,0 +1,51 @@
+"""Lets torchvision be imported where its compiled extension can't be.
+
+The wheels of torchvision on PyPI are built for CUDA. On a CPU build of torch their extension does not load, and then
+`import torchvision` fails with "operator torchvision::nms does not exist", because two operators are given fake kernels
+before anyone looks whether they are there. Declaring the two first is all it takes; none of them is ever called here.
+timm imports torchvision too.
+"""
+
+import functools
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+# Kept alive: the operators are gone when their library is.
+_declared: list[object] = []
+
+
+@functools.cache
+def import_torchvision() -> Any:
+    """Import torchvision, declaring its operators first where its own extension can't be loaded.
+
+    Does nothing but import it where the extension loads.
+
+    Raises:
+        ImportError: torchvision is not installed.
+    """
+    if "torchvision" not in sys.modules and not _extension_loads():
+        import torch
+
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(library)
+    return importlib.import_module("torchvision")
+
+
+def _extension_loads() -> bool:
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise ImportError("torchvision is not installed; install the project with pip install -e .")
+    for extension in Path(spec.origin).parent.glob("_C*.so"):
+        try:
+            torch.ops.load_library(str(extension))
+        except OSError:
+            return False
+        return True
+    return False
