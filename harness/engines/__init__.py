@@ -1,0 +1,1 @@
+"""Who does the measuring: `local` runs a protocol in this process and puts the records into the store."""

@@ -1,0 +1,221 @@
+"""Measuring: only what the store lacks is computed, and nothing that was computed is lost."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from data_fixtures.colours import write_cue_conflict, write_imagenet, write_imagenet_a
+from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.order import prefix_order
+from harness.classifiers.spec import parse_spec
+from harness.engines.local import Settings, classified, run_key
+from harness.errors import ClassifierError, DataError, NotMeasured
+from harness.records.store import RecordStore
+
+RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
+SETTINGS = Settings(workers=0, batch_size=7)
+
+
+class Counting:
+    """Loads a classifier, counting how often, and counts the images that it sees."""
+
+    def __init__(self, text=RIGHT):
+        self.spec = parse_spec(text)
+        self.loads = 0
+        self.images = 0
+
+    def __call__(self):
+        from harness.classifiers.loading import load
+
+        self.loads += 1
+        classifier = load(self.spec)
+        classifier.module.register_forward_hook(lambda module, inputs, output: self._count(inputs[0]))
+        return classifier
+
+    def _count(self, images):
+        self.images += len(images)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "records")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """40 images, class k in the colour of class k, but class 3 in that of class 4."""
+    write_imagenet(
+        tmp_path / "imagenet", range(20), per_class=2, seen_as=lambda index, place: 4 if index == 3 else index
+    )
+    return open_benchmark("imagenet", DataRoots(tmp_path))
+
+
+def records(run, images):
+    chunks = list(run.read(images))
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def measure(dataset, store, classifier, **settings):
+    from dataclasses import replace
+
+    run, images = classified(dataset, classifier.spec, classifier, store, replace(SETTINGS, **settings))
+    return records(run, images)
+
+
+def test_records_say_what_was_seen(dataset, store):
+    found = measure(dataset, store, Counting())
+    order = prefix_order(40, seed=0)
+    assert found["image"].tolist() == [dataset.images[index] for index in order]
+    assert found["label"].tolist() == [index // 2 for index in order]
+    assert found["own_prediction"].tolist() == [4 if index // 2 == 3 else index // 2 for index in order]
+    assert (found["label_rank"] == 1).sum() == 38
+    assert found["confidence"].min() > 0.99
+    assert len(set(found["digest"])) == 19  # as many different files as colours
+
+
+def test_a_second_run_loads_and_computes_nothing(dataset, store):
+    first, second = Counting(), Counting()
+    before = measure(dataset, store, first)
+    after = measure(dataset, store, second)
+    assert (first.loads, first.images) == (1, 40)
+    assert (second.loads, second.images) == (0, 0)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_more_images_are_measured_on_top_of_fewer(dataset, store):
+    few, more = Counting(), Counting()
+    measure(dataset, store, few, images=10)
+    found = measure(dataset, store, more, images=25)
+    assert (few.images, more.images) == (10, 15)
+    assert found["position"].tolist() == list(range(25))
+
+
+def test_records_do_not_depend_on_batch_size_or_workers(dataset, tmp_path):
+    found = [
+        measure(dataset, RecordStore(tmp_path / str(place)), Counting(), batch_size=batch_size, workers=workers)
+        for place, (batch_size, workers) in enumerate([(40, 0), (1, 0), (16, 2)])
+    ]
+    for other in found[1:]:
+        assert all(np.array_equal(found[0][name], other[name]) for name in other if "confidence" not in name)
+        assert np.allclose(found[0]["confidence"], other["confidence"], atol=1e-5)
+
+
+def test_what_was_measured_before_a_bad_image_is_kept(dataset, store):
+    order = prefix_order(40, seed=0)
+    bad = dataset.path(order[23])
+    good = bad.read_bytes()
+    bad.write_bytes(b"x" * len(good))  # the same size: the listing, and so the run, stays the same
+    with pytest.raises(DataError, match=f"{bad} is not an image"):
+        measure(dataset, store, Counting())
+    bad.write_bytes(good)
+    again = Counting()
+    assert len(measure(dataset, store, again)["image"]) == 40
+    assert again.images == 40 - 21  # three batches of 7 came before the bad one's
+
+
+def test_a_run_that_is_stopped_goes_on_from_there(dataset, store):
+    class Stopping(Counting):
+        def _count(self, images):
+            super()._count(images)
+            if self.images > 20:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(dataset, store, Stopping())
+    again = Counting()
+    measure(dataset, store, again)
+    assert again.images == 40 - 14
+
+
+def test_chunks_are_kept_one_by_one(tmp_path, store):
+    write_imagenet(tmp_path / "imagenet", range(300), per_class=1)
+    dataset = open_benchmark("imagenet", DataRoots(tmp_path))
+    run, _ = classified(dataset, parse_spec(RIGHT), Counting(), store, Settings(workers=0, batch_size=100))
+    assert sorted(path.name[:9] for path in run.folder.glob("*.parquet")) == ["00000-256", "00001-44."]
+    assert records(run, 300)["position"].tolist() == list(range(300))
+
+
+def test_altered_records_are_measured_again_and_this_is_said(dataset, store, caplog):
+    classifier = Counting()
+    run, _ = classified(dataset, classifier.spec, classifier, store, SETTINGS)
+    (chunk,) = run.folder.glob("*.parquet")
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with caplog.at_level(logging.WARNING):
+        assert len(measure(dataset, store, Counting())["image"]) == 40
+    assert "cut short or altered" in caplog.text
+
+
+def test_judging_from_the_store_alone_measures_nothing(dataset, store):
+    classifier = Counting()
+    measure(dataset, store, classifier, images=10)
+    assert len(measure(dataset, store, classifier, images=10, measure=False)["image"]) == 10
+    with pytest.raises(NotMeasured, match=r"10 of 20 records of .* on imagenet are not in .*without --claims-only"):
+        measure(dataset, store, classifier, images=20, measure=False)
+    assert classifier.loads == 1
+
+
+def test_nan_logits_name_the_classifier_and_an_image(dataset, store):
+    text = RIGHT.replace("reads_colours", "gives_nan")
+    first = dataset.path(prefix_order(40, seed=0)[0])
+    with pytest.raises(ClassifierError, match="gives_nan.*: NaN or infinite logits for") as caught:
+        measure(dataset, store, Counting(text))
+    assert str(first) in str(caught.value)
+
+
+def test_wrong_number_of_logits_is_refused(dataset, store):
+    with pytest.raises(ClassifierError, match="10"):
+        measure(dataset, store, Counting(RIGHT.replace("reads_colours", "gives_ten_logits")))
+
+
+def test_background_class_is_dropped(dataset, store):
+    found = measure(dataset, store, Counting(RIGHT.replace("reads_colours", "with_background") + "&classes=1001"))
+    assert (found["label_rank"] == 1).sum() == 38
+
+
+def test_imagenet_a_is_decided_among_its_200_classes(tmp_path, store):
+    # Images in the colour of class 0, which is not one of the 200: the nearest colour among them decides.
+    write_imagenet_a(tmp_path / "imagenet-a", per_class=1, seen_as=lambda index, place: 0)
+    dataset = open_benchmark("imagenet-a", DataRoots(tmp_path))
+    found = measure(dataset, store, Counting())
+    assert set(found["top5"][:, 0]) == {0}
+    assert set(found["own_prediction"]) <= set(dataset.own_classes)
+
+
+def test_cue_conflict_keeps_categories_and_their_probabilities(tmp_path, store):
+    write_cue_conflict(tmp_path / "cue-conflict", {"cat1-dog1": "cat", "bear1-oven2": "oven"})
+    found = measure(open_benchmark("cue-conflict", DataRoots(tmp_path)), store, Counting())
+    by_image = dict(zip(found["image"], found["category_probabilities"], strict=True))
+    assert by_image["bear1-oven2.png"].argmax() == 14  # oven is 14th of the 16, alphabetically from 0
+    assert by_image["cat1-dog1.png"][7] == pytest.approx(1 / 6, rel=1e-3)  # all on one of cat's six classes
+    assert dict(zip(found["image"], found["shape"], strict=True))["bear1-oven2.png"] == "bear"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"precision": "bf16"},
+        {"spec": RIGHT + "&resize=300"},
+        {"spec": RIGHT.replace("reads_colours", "gives_nan")},
+    ],
+    ids=["seed", "precision", "preprocessing", "classifier"],
+)
+def test_records_of_another_setting_are_not_taken(dataset, change):
+    from dataclasses import replace
+
+    change = dict(change)
+    other = parse_spec(change.pop("spec", RIGHT))
+    assert (
+        run_key(dataset, parse_spec(RIGHT), SETTINGS).digest
+        != run_key(dataset, other, replace(SETTINGS, **change)).digest
+    )
+
+
+def test_records_do_not_depend_on_how_they_were_computed(dataset):
+    from dataclasses import replace
+
+    key = run_key(dataset, parse_spec(RIGHT), SETTINGS)
+    assert (
+        key.digest == run_key(dataset, parse_spec(RIGHT), replace(SETTINGS, batch_size=1, workers=9, images=3)).digest
+    )
