@@ -1,0 +1,165 @@
+"""What every study can answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from harness import recorded
+from harness.errors import NotMeasured
+from harness.studies.quantities import Quantity
+from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import Comparison, Figure
+
+BASELINE = "resnext101_32x8d"
+WSL = ("resnext101_32x8d_wsl", "resnext101_32x16d_wsl", "resnext101_32x32d_wsl", "resnext101_32x48d_wsl")
+
+Term = tuple[float, Quantity, str]
+
+
+class Study(ABC):
+    """A baseline, the subjects that are claimed to be more robust, and their figures.
+
+    Attributes:
+        name: `published`, `paper`, ...
+        baseline: The classifier that subjects are compared with.
+        subjects: The classifiers that claims are about, narrowest first.
+    """
+
+    name: str
+    baseline: str
+    subjects: tuple[str, ...]
+
+    @abstractmethod
+    def figure(self, quantity: Quantity, subject: str) -> Figure:
+        """Give a classifier's figure.
+
+        Raises:
+            NotMeasured: This study has no such figure; says why.
+        """
+
+    @abstractmethod
+    def combine(self, terms: Sequence[Term]) -> Estimate:
+        """Estimate a weighted sum of figures, paired image by image where they come from records.
+
+        Args:
+            terms: (weight, quantity, subject) triples.
+
+        Raises:
+            NotMeasured: One of the figures is not to be had.
+        """
+
+    @abstractmethod
+    def corruption_errors(self, subject: str) -> dict[str, float]:
+        """Give a classifier's error on each of ImageNet-C's corruptions, averaged over severities.
+
+        Raises:
+            NotMeasured: This study has none of it.
+        """
+
+    @abstractmethod
+    def flip_probabilities(self, subject: str) -> dict[str, float]:
+        """Give a classifier's flip probability on each of ImageNet-P's perturbations.
+
+        Raises:
+            NotMeasured: This study has none of it.
+        """
+
+    def exact(self, quantity: Quantity, subject: str) -> Figure:
+        """Give a figure to hold against a printed one: exact where it was measured on all the images of the paper's."""
+        figure = self.figure(quantity, subject)
+        if figure.estimate.images != quantity.published_images:
+            return figure
+        return replace(figure, estimate=Estimate.exact(figure.estimate.value, figure.estimate.images))
+
+    def compare(self, quantity: Quantity, first: str, second: str) -> Comparison:
+        """Compare two classifiers, or a classifier with a row that the paper quotes, by one quantity."""
+        return Comparison(
+            self.figure(quantity, first),
+            self.figure(quantity, second),
+            self.combine([(1.0, quantity, first), (-1.0, quantity, second)]),
+        )
+
+    def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
+        """Compare two quantities of one classifier, such as its accuracies on two benchmarks."""
+        return Comparison(
+            self.figure(first, subject),
+            replace(self.figure(second, subject), subject=f"its {second.title}"),
+            self.combine([(1.0, first, subject), (-1.0, second, subject)]),
+        )
+
+    def curve(self, quantities: Sequence[Quantity], subject: str) -> list[Comparison]:
+        """Compare each point of a curve (first) with the one before it (second)."""
+        return [self.across(after, before, subject) for before, after in pairwise(quantities)]
+
+    def gain(self, quantity: Quantity, subject: str, *, times: float, over: Quantity) -> Comparison:
+        """Compare a subject's gain over the baseline in one quantity (first) with a multiple of its gain in another.
+
+        Gains are positive where the subject is better, in the quantities' own units.
+        """
+        terms = _gain_terms(quantity, subject, self.baseline, 1.0)
+        others = _gain_terms(over, subject, self.baseline, times)
+        protocol = self.figure(quantity, subject).protocol
+        return Comparison(
+            Figure(
+                f"{quantity.metric}_gain",
+                f"gain in {quantity.title} over {self.baseline}",
+                quantity.where,
+                subject,
+                self.combine(terms),
+                protocol,
+                quantity.percent,
+            ),
+            Figure(
+                f"{over.metric}_gain",
+                f"{times:g} times the gain in {over.title}",
+                over.where,
+                f"{times:g} times its gain in {over.title}",
+                self.combine(others),
+                protocol,
+                over.percent,
+            ),
+            self.combine([*terms, *((-weight, what, who) for weight, what, who in others)]),
+        )
+
+    def widest(self) -> str:
+        """Give the last, widest subject."""
+        return self.subjects[-1]
+
+
+def quoted(quantity: Quantity, row: str) -> Figure:
+    """Give a figure as the paper prints it, its own or one that it quotes.
+
+    Raises:
+        NotMeasured: The paper prints no such figure.
+    """
+    found = recorded.find("paper_tables", row, quantity.metric, quantity.condition)
+    return Figure(
+        quantity.metric,
+        quantity.title,
+        quantity.where,
+        row,
+        Estimate.exact(found.value, found.images),
+        f"as printed in {found.source}",
+        quantity.percent,
+    )
+
+
+def is_quoted(row: str) -> bool:
+    """Whether a name is a row that the paper quotes from others, and not one of its own classifiers."""
+    return row not in (BASELINE, *WSL) and any(model == row for model, _, _ in recorded.table("paper_tables"))
+
+
+def require(condition: bool, reason: str) -> None:
+    """Say that a claim can't be asked of this study.
+
+    Raises:
+        NotMeasured: The condition is false.
+    """
+    if not condition:
+        raise NotMeasured(reason)
+
+
+def _gain_terms(quantity: Quantity, subject: str, baseline: str, times: float) -> list[Term]:
+    weight = times * quantity.sign
+    return [(weight, quantity, subject), (-weight, quantity, baseline)]

@@ -1,0 +1,50 @@
+"""The study `published`: Tables 1 to 4 recomputed from the author's raw results."""
+
+import pytest
+
+from harness.errors import NotMeasured
+from harness.studies import quantities
+from harness.studies.published import PublishedStudy
+from harness.studies.study import BASELINE, WSL, quoted
+
+STUDY = PublishedStudy()
+
+# As PROTOCOLS of the paper's runs gives them, in the order baseline, 8d, 16d, 32d, 48d; percent.
+RECOMPUTED = {
+    "mce": (quantities.MCE, [66.651, 51.740, 48.785, 46.991, 45.697], 0.0005),
+    "rel_mce": (quantities.REL_MCE, [91.028, 65.583, 64.994, 63.813, 61.738], 0.0005),
+    "mfr": (quantities.MFR, [46.148, 38.760, 32.731, 29.723, 27.832], 0.0005),
+    "distance": (quantities.MEAN_TOP5_DISTANCE, [200.5, 159.0, 147.7, 148.2, 146.6], 0.05),
+}
+
+
+@pytest.mark.parametrize(("quantity", "expected", "rounding"), RECOMPUTED.values(), ids=RECOMPUTED)
+def test_aggregates_of_table_1_are_recomputed(quantity, expected, rounding):
+    found = [100 * STUDY.figure(quantity, subject).estimate.value for subject in (BASELINE, *WSL)]
+    assert found == pytest.approx(expected, abs=rounding)
+
+
+def test_figures_carry_their_images_and_protocol():
+    figure = STUDY.figure(quantities.whitebox_accuracy(0.06, 50), WSL[1])
+    assert (figure.estimate.value, figure.estimate.images, figure.where) == (0.003, 25_000, "Table 2")
+    assert "targeted" in figure.protocol
+    assert "clean image on failure" in figure.protocol
+
+
+def test_quoted_rows_are_those_of_the_paper():
+    assert STUDY.figure(quantities.MCE, "Patch Gaussian (ResNet-200)").estimate.value == 0.604
+    assert quoted(quantities.SHAPE_BIAS, "Humans (Geirhos et al., 2019)").estimate.value == 0.959
+
+
+def test_what_is_published_nowhere_is_not_measured():
+    with pytest.raises(NotMeasured, match="AlexNet's top-5 distances.*published nowhere"):
+        STUDY.figure(quantities.MT5D, BASELINE)
+    with pytest.raises(NotMeasured, match="records no whitebox_accuracy"):
+        STUDY.figure(quantities.whitebox_accuracy(0.01, 10), "resnext50_32x4d")
+
+
+def test_gains_are_positive_where_a_subject_is_better():
+    comparison = STUDY.gain(quantities.MCE, WSL[0], times=2, over=quantities.IMAGENET_TOP1)
+    assert comparison.first.estimate.value == pytest.approx(0.66651 - 0.51740, abs=1e-4)
+    assert comparison.second.estimate.value == pytest.approx(2 * (0.822 - 0.793))
+    assert comparison.difference.value == pytest.approx(0.14911 - 0.058, abs=1e-4)
