@@ -1,0 +1,101 @@
+"""Hooks and fixtures of the suite; what they do lives in `harness.suite`."""
+
+from collections.abc import Callable, Generator
+
+import pytest
+
+from harness.errors import HarnessError, UsageError
+from harness.studies.study import Study
+from harness.suite import claims, options, parameters, summary
+from harness.suite.session import SuiteSession
+from harness.verdicts.rules import Judgement, Verdict
+
+pytest_plugins = ["pytester"]
+
+SESSION = pytest.StashKey[SuiteSession]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every option in one group, and an ini key for each path."""
+    group = parser.getgroup("robustness claims")
+    for option in (*options.MEASURING, *options.CLAIMS):
+        group.addoption(option.flag, **option.keywords())
+        if option.ini:
+            parser.addini(option.ini, f"default of {option.flag}: {option.help}", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check every option before anything is collected."""
+    try:
+        config.stash[SESSION] = SuiteSession(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which data, which store and which classifiers are used."""
+    return config.stash[SESSION].header()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each claim on every study that there is."""
+    parameters.parametrize(metafunc, metafunc.config.stash[SESSION].casts)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is known to fail, and put the tests of the dearest classifier first."""
+    parameters.expect_failures(items)
+    parameters.dearest_first(items, config.stash[SESSION].casts)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Learn which classifier needs which benchmarks, so that each is loaded once."""
+    session.config.stash[SESSION].plan(session.items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Turn missing evidence into a skip and bad data into one line, for tests that state a claim."""
+    if not claims.claim_of(pyfuncitem):
+        return (yield)
+    session = pyfuncitem.config.stash[SESSION]
+    with claims.judged(pyfuncitem, alpha=session.request.alpha, strict_data=session.strict_data):
+        return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the claims table after everything else, and write the report."""
+    session = config.stash[SESSION]
+    entries = summary.collect(report for reports in terminalreporter.stats.values() for report in reports)
+    if entries:
+        terminalreporter.section("claims")
+        for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth):
+            terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
+        terminalreporter.line(summary.totals(entries))
+    for notice in session.notices.lines:
+        terminalreporter.line(notice, yellow=True)
+    try:
+        if path := session.write_report(entries):
+            terminalreporter.line(f"report: {path}")
+    except HarnessError as error:
+        terminalreporter.line(str(error), red=True)
+
+
+@pytest.fixture(scope="session")
+def study(request: pytest.FixtureRequest) -> Study:
+    """Give the body of evidence that a claim is judged on."""
+    return request.config.stash[SESSION].study(request.param)
+
+
+@pytest.fixture
+def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
+    """Give the function that takes a claim's judgement down and hands it back to be asserted."""
+
+    def take_down(judgement: Judgement) -> Judgement:
+        claims.enter(request.node, judgement, alpha=request.config.stash[SESSION].request.alpha)
+        if judgement.verdict in (Verdict.UNDECIDED, Verdict.NOT_RUN):
+            pytest.skip(str(judgement))
+        return judgement
+
+    return take_down

@@ -1,0 +1,93 @@
+"""A claim's test and its verdict: what a test hands in, what becomes of it when there is no evidence."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from harness.errors import DataMissing, HarnessError, NotMeasured
+from harness.verdicts.rules import Judgement, Verdict
+
+PROPERTY = "verdict"
+
+
+@dataclass(frozen=True)
+class VerdictEntry:
+    """One verdict as `verdicts.json` holds it; see the README for each field."""
+
+    claim: str
+    test: str
+    study: str
+    subject: str
+    metric: str
+    statement: str
+    verdict: str
+    value: float | None
+    bound: float | None
+    interval: tuple[float, float] | None
+    alpha: float
+    images: int
+    protocol: str
+    reason: str | None
+    relation: str
+    margin: float | None
+    percent: bool
+
+
+def claim_of(item: pytest.Item) -> str:
+    """Give the id of the claim that a test states; empty where it states none."""
+    marker = item.get_closest_marker("claim")
+    return str(marker.args[0]) if marker else ""
+
+
+def statement_of(item: pytest.Item) -> str:
+    """Give the claim in words: the first paragraph of the test's docstring."""
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    return " ".join(doc.strip().partition("\n\n")[0].split())
+
+
+def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
+    """Put a judgement among the test's properties, where reports find it whatever process ran the test."""
+    figure = judgement.figure
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    estimate = figure.estimate if figure else None
+    entry = VerdictEntry(
+        claim=claim_of(item),
+        test=item.nodeid,
+        study=str(params.get("study", "")),
+        subject=figure.subject if figure else str(params.get("subject", "")),
+        metric=figure.metric if figure else getattr(params.get("quantity"), "metric", ""),
+        statement=statement_of(item),
+        verdict=judgement.verdict.value,
+        value=estimate.value if estimate else None,
+        bound=judgement.bound,
+        interval=(estimate.low, estimate.high) if estimate and math.isfinite(estimate.high - estimate.low) else None,
+        alpha=alpha,
+        images=estimate.images if estimate else 0,
+        protocol=figure.protocol if figure else "",
+        reason=judgement.reason or None,
+        relation=judgement.relation,
+        margin=judgement.margin if figure else None,
+        percent=figure.percent if figure else True,
+    )
+    item.user_properties.append((PROPERTY, asdict(entry)))
+
+
+@contextmanager
+def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
+    """Run a claim's test: no evidence is a skip and not a pass, bad data is one clear line and not a traceback."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except NotMeasured as error:
+        enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, str(error)), alpha=alpha)
+        if strict_data and isinstance(error, DataMissing):
+            pytest.fail(f"{error} (--strict-data)", pytrace=False)
+        pytest.skip(str(error))
+    except HarnessError as error:
+        enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, str(error)), alpha=alpha)
+        pytest.fail(str(error), pytrace=False)
+    if not any(name == PROPERTY for name, _ in item.user_properties):
+        pytest.fail(f"{item.nodeid} states claim {claim_of(item)} but gave no verdict", pytrace=False)

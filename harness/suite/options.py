@@ -1,0 +1,200 @@
+"""Every option of the suite: its name, its ini key or environment variable, its check. Shared with the command line."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.benchmarks.catalog import DataRoots, parse_placement
+from harness.classifiers.spec import Spec, parse_spec, split_specs
+from harness.engines.local import Settings, default_workers
+from harness.errors import UsageError, unknown
+from harness.protocols.classify import PRECISIONS
+from harness.studies.study import BASELINE, WSL
+
+DEFAULT_RECORDS = ".robustness/records"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, the same for pytest and for `python -m harness`.
+
+    Attributes:
+        flag: As typed, e.g. `--data-root`.
+        help: One line for --help.
+        metavar: How --help names the value; empty for a switch.
+        default: Its value where nobody said otherwise, as typed.
+        repeatable: Whether it may be given more than once.
+        ini: Its key in pytest's ini file; empty for none.
+        env: Its environment variable; empty for none.
+    """
+
+    flag: str
+    help: str
+    metavar: str = ""
+    default: str | None = None
+    repeatable: bool = False
+    ini: str = ""
+    env: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The name of the value once parsed."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    def keywords(self) -> dict[str, Any]:
+        """Give the keyword arguments that argparse and pytest take alike."""
+        if not self.metavar:
+            return {"action": "store_true", "help": self.help, "default": False}
+        keywords: dict[str, Any] = {"metavar": self.metavar, "help": self.help, "default": None}
+        return {**keywords, "action": "append"} if self.repeatable else keywords
+
+
+MEASURING = (
+    Option("--data-root", "folder that holds one folder a benchmark", "DIR", ini="data_root", env="ROBUSTNESS_DATA"),
+    Option("--data", "put one benchmark elsewhere (repeatable)", "NAME=DIR", repeatable=True),
+    Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records"),
+    Option("--images", "see only the first N of a benchmark's seeded order", "N"),
+    Option("--seed", "seed of that order", "N", "0"),
+    Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
+    Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
+    Option("--batch-size", "images a batch, or auto", "N", "auto"),
+    Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
+)
+
+CLAIMS = (
+    Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
+           repeatable=True),
+    Option("--baseline", "spec that they are compared with", "SPEC", BASELINE),
+    Option("--report", "write verdicts.json there", "DIR", ini="report"),
+    Option("--strict-data", "missing data is an error, not a skip"),
+    Option("--claims-only", "judge from the store, measure nothing"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for, checked.
+
+    Attributes:
+        roots: Where benchmarks lie.
+        records: Where records are kept.
+        settings: How to measure; the device may still be `auto`, see `resolve_device`.
+        alpha: Level of intervals.
+    """
+
+    roots: DataRoots
+    records: Path
+    settings: Settings
+    alpha: float
+
+
+def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Request:
+    """Check the measuring options.
+
+    Args:
+        get: Gives an option's value as typed, its default where nobody said otherwise.
+        measure: False to judge from the store alone.
+
+    Raises:
+        UsageError: A value is not understood; says which option and what it takes.
+    """
+    values = {option.dest: get(option) for option in MEASURING}
+    root = values["data_root"]
+    images = values["images"]
+    return Request(
+        roots=DataRoots(Path(root) if root else None, dict(parse_placement(text) for text in values["data"] or ())),
+        records=Path(values["records"]),
+        settings=Settings(
+            device=_device(values["device"]),
+            precision=_one_of("--precision", values["precision"], PRECISIONS),
+            batch_size=None if values["batch_size"] == "auto" else _whole("--batch-size", values["batch_size"], 1),
+            workers=default_workers(),
+            seed=_whole("--seed", values["seed"], 0, 2**32 - 1),
+            images=None if images is None else _whole("--images", images, 1),
+            measure=measure,
+        ),
+        alpha=_alpha(values["alpha"]),
+    )
+
+
+def read_classifiers(texts: Sequence[str] | None, baseline: str) -> tuple[Spec, tuple[Spec, ...]]:
+    """Read --baseline and --classifiers; the paper's WSL models where none are named.
+
+    Raises:
+        UsageError: A spec is not understood, or is named twice.
+    """
+    base = parse_spec(baseline)
+    subjects = [parse_spec(text) for texts_ in texts or [",".join(WSL)] for text in split_specs(texts_)]
+    subjects = [subject for subject in subjects if subject.text != base.text]
+    for place, subject in enumerate(subjects):
+        if subject in subjects[:place]:
+            raise UsageError(f"--classifiers names {subject.text} twice")
+    if not subjects:
+        raise UsageError("--classifiers names no classifier beside the baseline")
+    return base, tuple(subjects)
+
+
+def value_of(
+    option: Option,
+    given: Any,
+    ini: Callable[[str], str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Any:
+    """Resolve an option: as typed, else its ini key, else its environment variable, else its default."""
+    if given is not None:
+        return given
+    if option.ini and ini and (value := ini(option.ini)):
+        return value
+    return environment.get(option.env) or option.default if option.env else option.default
+
+
+def resolve_device(device: str) -> str:
+    """Turn `auto` into `cuda` where there is a GPU and `cpu` elsewhere.
+
+    Raises:
+        UsageError: A GPU was asked for that is not there.
+    """
+    import torch
+
+    found = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda" if found else "cpu"
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device {device}: this machine has {found} CUDA devices; use cpu or leave it out")
+    return device
+
+
+def _device(text: str) -> str:
+    if text.startswith("cuda:") and text[5:].isdigit():
+        return text
+    return _one_of("--device", text, DEVICES)
+
+
+def _one_of(flag: str, text: str, known: Sequence[str]) -> str:
+    if text not in known:
+        raise unknown(f"value of {flag}", text, known)
+    return text
+
+
+def _whole(flag: str, text: str, least: int, most: int | None = None) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        above = f" and at most {most}" if most is not None else ""
+        raise UsageError(f"{flag} {text!r} is not a whole number of at least {least}{above}")
+    return number
+
+
+def _alpha(text: str) -> float:
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = 0.0
+    if not 0 < alpha < 0.5:
+        raise UsageError(f"--alpha {text!r} is not a number between 0 and 0.5, e.g. 1e-3")
+    return alpha

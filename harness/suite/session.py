@@ -1,0 +1,93 @@
+"""One run of the suite: its options, its studies, and what it has to say at the end."""
+
+import logging
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.benchmarks.catalog import BENCHMARKS
+from harness.records.store import RecordStore
+from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.published import PublishedStudy
+from harness.studies.study import Study
+from harness.suite import options, parameters, summary
+from harness.suite.parameters import PAPER, PUBLISHED, Cast
+
+
+class SuiteSession:
+    """What a pytest session knows of the claims suite.
+
+    Args:
+        config: pytest's configuration, with the suite's options parsed.
+
+    Raises:
+        UsageError: An option's value is not understood.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        def get(option: options.Option) -> Any:
+            return options.value_of(option, config.getoption(option.dest), config.getini)
+
+        named = {option.dest: get(option) for option in options.CLAIMS}
+        self.request = options.read_request(get, measure=not named["claims_only"])
+        self.strict_data = bool(named["strict_data"])
+        self.report = named["report"]
+        self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+        baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
+        self.casts = (parameters.published_cast(), Cast(PAPER, baseline, subjects, "full"))
+        self._plan: dict[str, list[str]] = {}
+        self._studies: dict[str, Study] = {}
+        self.notices = _Notices()
+        logging.getLogger("harness").addHandler(self.notices)
+
+    def header(self) -> list[str]:
+        """Give the lines that pytest prints before it collects."""
+        roots = self.request.roots
+        folders = {name: roots.folder(name) for name in BENCHMARKS}
+        found = [name for name, folder in folders.items() if folder and folder.is_dir()]
+        missing = [name for name in folders if name not in found]
+        return [
+            f"robustness claims: data root {roots.root or 'not given'}, found {', '.join(found) or 'nothing'}, "
+            f"missing {', '.join(missing) or 'nothing'}",
+            f"robustness claims: records {self.request.records}, baseline {self.casts[1].baseline.label}, "
+            f"subjects {', '.join(spec.label for spec in self.casts[1].subjects)}",
+        ]
+
+    def plan(self, items: list[pytest.Item]) -> None:
+        """Note which classifier the selected tests need on which benchmarks."""
+        self._plan = dict(parameters.measuring_plan(items, self.casts))
+
+    def study(self, name: str) -> Study:
+        """Give a study by name, made when first asked for."""
+        if name not in self._studies:
+            self._studies[name] = PublishedStudy() if name == PUBLISHED else self._live(name)
+        return self._studies[name]
+
+    def write_report(self, entries: list[dict[str, Any]]) -> str | None:
+        """Write `verdicts.json` if a report was asked for; gives its path."""
+        if not self.report:
+            return None
+        settings = self.request.settings
+        environment = {"device": settings.device, "precision": settings.precision, "seed": settings.seed}
+        return str(summary.write_json(Path(self.report), entries, command=self._command, settings=environment))
+
+    def _live(self, name: str) -> LiveStudy:
+        settings = self.request.settings
+        settings = replace(settings, device=options.resolve_device(settings.device))
+        cast = next(cast for cast in self.casts if cast.study == name)
+        laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings, self._plan)
+        return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha)
+
+
+class _Notices(logging.Handler):
+    """Keeps what the harness warned of, for the end of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

@@ -1,0 +1,44 @@
+"""Figure 1: top-1 accuracy as a function of eps (a: transferred, b: white-box) and of the number of steps (c)."""
+
+import pytest
+
+from harness import recorded
+from harness.studies.quantities import EPSILONS, IMAGENET_TOP1, STEPS, transfer_accuracy, whitebox_accuracy
+from harness.verdicts.rules import never_rises, within
+
+pytestmark = pytest.mark.needs("imagenet")
+
+CURVES = [
+    pytest.param([IMAGENET_TOP1, *map(transfer_accuracy, EPSILONS)], id="a_transfer_over_eps"),
+    pytest.param([IMAGENET_TOP1, *(whitebox_accuracy(eps, 10) for eps in EPSILONS)], id="b_whitebox_over_eps"),
+    pytest.param([IMAGENET_TOP1, *(whitebox_accuracy(0.06, steps) for steps in STEPS)], id="c_whitebox_over_steps"),
+]
+
+# Every eps was attacked with its own random targets: points of one curve may lie this much above one another.
+SLACK = 0.0005
+
+
+@pytest.mark.claim("C11")
+@pytest.mark.parametrize("curve", CURVES)
+def test_accuracy_never_rises(study, classifier, curve, verdict):
+    """C11: accuracy never rises with eps, nor with the number of steps (slack 0.05 points)."""
+    assert verdict(never_rises(study.curve(curve, classifier), slack=SLACK))
+
+
+@pytest.mark.claim("N5")
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        *(pytest.param(transfer_accuracy(eps), id=f"a_eps_{eps:g}") for eps in EPSILONS),
+        *(pytest.param(whitebox_accuracy(eps, 10), id=f"b_eps_{eps:g}") for eps in EPSILONS),
+        *(pytest.param(whitebox_accuracy(0.06, steps), id=f"c_{steps}_steps") for steps in STEPS[1:]),
+    ],
+)
+def test_point_is_the_published_one(study, classifier, quantity, verdict):
+    """N5: each point of Figure 1 is a share of the images that it was measured on, and the one that was published.
+
+    A published share of n images must be a whole number of them: a check on the recorded figures themselves.
+    """
+    published = recorded.find("author_results", classifier, quantity.metric, quantity.condition)
+    whole = round(published.value * published.images) / published.images
+    assert verdict(within(study.exact(quantity, classifier), whole, 1e-9 if study.name == "published" else 0.0009))
