@@ -1,0 +1,203 @@
+"""`python -m harness`: the engine of the suite for people who want a number and not a verdict.
+
+Exit codes: 0 done, 1 data or a classifier is bad or missing, 2 usage.
+"""
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from harness.benchmarks.catalog import BENCHMARKS, find_benchmark
+from harness.classifiers.spec import Spec, parse_spec
+from harness.errors import HarnessError, NotMeasured, UsageError
+from harness.records.store import RecordStore
+from harness.scores import SCORES, Samples, Score, difference, estimate
+from harness.studies.live import Laboratory
+from harness.suite.options import MEASURING, Option, Request, read_request, resolve_device, value_of
+from harness.suite.summary import versions
+from harness.verdicts.estimates import Estimate
+
+NO_ROOT = "no --data-root given"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code.
+
+    Args:
+        arguments: As typed after `python -m harness`; the process's own by default.
+    """
+    logging.basicConfig(format="harness: %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except UsageError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 2
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("harness: stopped; what was measured is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Print a classifier's metrics on a benchmark."""
+    spec = parse_spec(options.spec)
+    benchmark = find_benchmark(options.benchmark).name
+    request, laboratory = _laboratory(options, benchmark, spec)
+
+    def one(score: Score) -> Estimate:
+        return estimate(score, _samples(laboratory, spec, score), alpha=request.alpha)
+
+    heading = {"classifier": spec.text, "benchmark": benchmark, "protocol": "classify"}
+    return _print(options, request, heading, benchmark, one)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print the paired differences between two classifiers on a benchmark, first minus second."""
+    first, second = parse_spec(options.first), parse_spec(options.second)
+    benchmark = find_benchmark(options.benchmark).name
+    request, laboratory = _laboratory(options, benchmark, first, second)
+
+    def one(score: Score) -> Estimate:
+        samples = [_samples(laboratory, spec, score) for spec in (first, second)]
+        return difference(score, *samples, alpha=request.alpha)
+
+    heading = {"first": first.text, "second": second.text, "benchmark": benchmark, "protocol": "classify"}
+    return _print(options, request, heading, benchmark, one)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print what this machine has: devices, versions, data found or missing, the store."""
+    import torch
+
+    request = _request(options)
+    folders = {name: request.roots.folder(name) for name in BENCHMARKS}
+    data = {name: str(folder) for name, folder in folders.items() if folder and folder.is_dir()}
+    devices = ["cpu", *(torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count()))]
+    runs = len(RecordStore(request.records).runs())
+    if options.json:
+        found = {"versions": versions(), "devices": devices, "records": str(request.records), "runs": runs}
+        print(json.dumps({**found, "data": {name: data.get(name) for name in BENCHMARKS}}, indent=1))
+        return 0
+    print("versions  " + ", ".join(f"{name} {version}" for name, version in versions().items()))
+    print(f"devices   {', '.join(devices)}")
+    for name, folder in folders.items():
+        print(f"data      {name}: {data.get(name) or f'missing ({folder or NO_ROOT}); get {BENCHMARKS[name].origin}'}")
+    print(f"records   {request.records}: {runs} runs")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong the way everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see python -m harness --help")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    specs = "a classifier's spec, e.g. resnext101_32x8d or torchvision:squeezenet1_0@weights.safetensors"
+    for function, positionals in (
+        (measure, {"spec": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
+        (compare, {"first": specs, "second": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
+        (doctor, {}),
+    ):
+        command = commands.add_parser(function.__name__, help=(function.__doc__ or "").partition("\n")[0])
+        command.set_defaults(command=function)
+        for name, text in positionals.items():
+            command.add_argument(name, help=text)
+        for option in MEASURING:
+            command.add_argument(option.flag, **option.keywords())
+        command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
+    return parser
+
+
+def _request(options: argparse.Namespace) -> Request:
+    def get(option: Option) -> Any:
+        return value_of(option, getattr(options, option.dest))
+
+    return read_request(get)
+
+
+def _laboratory(options: argparse.Namespace, benchmark: str, *specs: Spec) -> tuple[Request, Laboratory]:
+    request = _request(options)
+    request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+    needed = list(dict.fromkeys(name for score in SCORES[benchmark].values() for name in score.needs))
+    plan = {spec.text: needed for spec in specs}
+    return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan)
+
+
+def _samples(laboratory: Laboratory, spec: Spec, score: Score) -> Samples:
+    return laboratory.samples(spec, score.needs)
+
+
+def _print(
+    options: argparse.Namespace,
+    request: Request,
+    heading: Mapping[str, str],
+    benchmark: str,
+    one: Callable[[Score], Estimate],
+) -> int:
+    """Print every metric of a benchmark; one that can't be had is named with its reason, unless none can."""
+    metrics: dict[str, Estimate] = {}
+    reasons: dict[str, str] = {}
+    for name, score in SCORES[benchmark].items():
+        try:
+            metrics[name] = one(score)
+        except NotMeasured as error:
+            reasons[name] = str(error)
+    if not metrics:
+        raise NotMeasured(next(iter(reasons.values())))
+    if options.json:
+        print(json.dumps({**heading, **_environment(request), "metrics": _as_json(metrics), "not_measured": reasons}))
+        return 0
+    print(", ".join(f"{name} {value}" for name, value in {**heading, **_environment(request)}.items()))
+    for name, found in metrics.items():
+        print(f"{name:24}{_text(found, SCORES[benchmark][name].percent, request.alpha)}")
+    for name, reason in reasons.items():
+        print(f"{name:24}not measured: {reason}")
+    return 0
+
+
+def _environment(request: Request) -> dict[str, Any]:
+    settings = request.settings
+    return {
+        "device": settings.device,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        "alpha": request.alpha,
+    }
+
+
+def _as_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"value": found.value, "interval": _interval(found), "images": found.images}
+        for name, found in metrics.items()
+    }
+
+
+def _interval(found: Estimate) -> list[float] | None:
+    return [found.low, found.high] if math.isfinite(found.high - found.low) else None
+
+
+def _text(found: Estimate, percent: bool, alpha: float) -> str:
+    unit, times = (" %", 100.0) if percent else ("", 1.0)
+    value = f"{times * found.value:.4g}{unit}"
+    if found.is_exact:
+        return f"{value:12}({found.images:,} images)"
+    level = f"{100 * (1 - alpha):g} %"
+    interval = (
+        f"{level} {times * found.low:.4g} to {times * found.high:.4g}{unit}" if _interval(found) else "no interval"
+    )
+    return f"{value:12}({found.images:,} images, {interval})"
