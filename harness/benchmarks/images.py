@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harness.benchmarks.dataset import Dataset
 from harness.errors import DataError
@@ -43,13 +43,10 @@ class Fitting:
         Photographs are resized and centre-cropped. Images that come at 224 x 224 are left as they are, unless the
         classifier's own crop differs: then they are resized to it.
         """
-        from harness.classifiers.torchvision_ops import import_torchvision
+        from harness.torchvision_ops import import_torchvision
 
-        import_torchvision()
-        from torchvision import transforms
-        from torchvision.transforms import InterpolationMode
-
-        mode = InterpolationMode(self.interpolation)
+        transforms = import_torchvision().transforms
+        mode = transforms.InterpolationMode(self.interpolation)
         if not presized:
             steps = [transforms.Resize(self.resize, mode), transforms.CenterCrop(self.crop)]
         elif self.crop != PRESIZED_SIDE:
@@ -97,7 +94,7 @@ def read_image(path: Path) -> tuple[Image.Image, int]:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they like on broken bytes
-        what = "is not an image" if isinstance(error, Image.UnidentifiedImageError) else f"can't be decoded ({error})"
+        what = "is not an image" if isinstance(error, UnidentifiedImageError) else f"can't be decoded ({error})"
         raise DataError(f"{path} {what}; replace the file") from error
 
 
@@ -123,7 +120,7 @@ def batches(
     """
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(
+    loader: DataLoader[Batch | DataError] = DataLoader(
         _Pairs(dataset, fitting),  # type: ignore[arg-type]
         batch_sampler=_Slices(indices, batch_size),
         num_workers=workers,

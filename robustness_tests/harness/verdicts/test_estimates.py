@@ -59,7 +59,7 @@ def test_too_few_images_to_leave_any_out_give_no_interval():
 
 @pytest.mark.parametrize("p", [0.03, 0.4])
 def test_intervals_cover_the_true_value(p):
-    """Over 1000 samples the true share lies outside a 90 % interval in at most 10 % of them, with binomial allowance."""
+    """Of 1000 samples at most a tenth, with binomial allowance, have the true share outside a 90 % interval."""
     rng = np.random.default_rng(1)
     misses = {"proportion": 0, "jackknife": 0}
     for _ in range(1000):
