@@ -67,13 +67,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
     session = config.stash[SESSION]
-    entries = summary.collect(report for reports in terminalreporter.stats.values() for report in reports)
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    entries = summary.collect(reports)
     if entries:
         terminalreporter.section("claims")
         for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth):
             terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
         terminalreporter.line(summary.totals(entries))
-    for notice in session.notices.lines:
+    for notice in summary.notices(reports):
         terminalreporter.line(notice, yellow=True)
     try:
         if path := session.write_report(entries):

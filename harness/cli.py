@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark
 from harness.classifiers.spec import Spec, parse_spec
-from harness.errors import HarnessError, NotMeasured, UsageError
+from harness.errors import HarnessError, NotMeasured, UsageError, unknown
 from harness.records.store import RecordStore
 from harness.scores import SCORES, Samples, Score, difference, estimate
 from harness.studies.live import Laboratory
@@ -22,6 +22,7 @@ from harness.suite.options import MEASURING, Option, Request, read_request, reso
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 
+COMMANDS = ("measure", "compare", "doctor")
 NO_ROOT = "no --data-root given"
 
 
@@ -32,8 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: As typed after `python -m harness`; the process's own by default.
     """
     logging.basicConfig(format="harness: %(message)s", level=logging.INFO, stream=sys.stderr)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = _parser().parse_args(arguments)
+        if typed and not typed[0].startswith("-") and typed[0] not in COMMANDS:
+            raise unknown("command", typed[0], COMMANDS)
+        options = _parser().parse_args(typed)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UsageError as error:

@@ -1,5 +1,6 @@
 """What users type to name a classifier: `SOURCE:NAME[@WEIGHTS][?key=value&...]`, or one of the paper's short names."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from harness.errors import UsageError, unknown
 SOURCES = ("torchvision", "timm", "hf", "hub", "python")
 INTERPOLATIONS = ("bilinear", "bicubic")
 _FORM = "SOURCE:NAME[@WEIGHTS][?key=value&...], with SOURCE one of " + ", ".join(SOURCES)
+_NAMES = {
+    "hub": ("hub:OWNER/REPO[:BRANCH]:ENTRY", r"[^:/]+/[^:/]+(:[^:]+)?:[^:]+"),
+    "python": ("python:package.module:callable", r"\w+(\.\w+)*:\w+"),
+}
 
 Triple = tuple[float, float, float]
 

@@ -1,5 +1,6 @@
 """A claim's test and its verdict: what a test hands in, what becomes of it when there is no evidence."""
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ import pytest
 from harness.errors import DataMissing, HarnessError, NotMeasured
 from harness.verdicts.rules import Judgement, Verdict
 
+# The names under which a test's report carries its verdicts, and what the harness warned of meanwhile.
 PROPERTY = "verdict"
+NOTICE = "notice"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[No
     """Run a claim's test: no evidence is a skip and not a pass, bad data is one clear line and not a traceback."""
     __tracebackhide__ = True
     try:
-        yield
+        with _noticing(item):
+            yield
     except NotMeasured as error:
         enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, str(error)), alpha=alpha)
         if strict_data and isinstance(error, DataMissing):
@@ -91,3 +95,20 @@ def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[No
         pytest.fail(str(error), pytrace=False)
     if not any(name == PROPERTY for name, _ in item.user_properties):
         pytest.fail(f"{item.nodeid} states claim {claim_of(item)} but gave no verdict", pytrace=False)
+
+
+@contextmanager
+def _noticing(item: pytest.Item) -> Iterator[None]:
+    """Put what the harness warns of among the test's properties, so that it is said at the end of the run."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            item.user_properties.append((NOTICE, record.getMessage()))
+
+    handler = Handler(logging.WARNING)
+    logger = logging.getLogger("harness")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -44,7 +44,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     or a subject) or `study`, `narrower` and `wider` (neighbours among the subjects).
     """
     names = set(metafunc.fixturenames)
-    if "study" not in names:
+    if "study" not in names or metafunc.definition.get_closest_marker("claim") is None:
         return
     extra = next(
         (each for each in (("subject",), ("classifier",), ("narrower", "wider")) if names.issuperset(each)), ()

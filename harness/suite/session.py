@@ -1,6 +1,5 @@
 """One run of the suite: its options, its studies, and what it has to say at the end."""
 
-import logging
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +39,6 @@ class SuiteSession:
         self.casts = (parameters.published_cast(), Cast(PAPER, baseline, subjects, "full"))
         self._plan: dict[str, list[str]] = {}
         self._studies: dict[str, Study] = {}
-        self.notices = _Notices()
-        logging.getLogger("harness").addHandler(self.notices)
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
@@ -80,14 +77,3 @@ class SuiteSession:
         cast = next(cast for cast in self.casts if cast.study == name)
         laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings, self._plan)
         return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha)
-
-
-class _Notices(logging.Handler):
-    """Keeps what the harness warned of, for the end of the run."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())

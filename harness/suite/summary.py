@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.suite.claims import PROPERTY
+from harness.suite.claims import NOTICE, PROPERTY
 
 SCHEMA = 1
 
@@ -30,6 +30,11 @@ def collect(reports: Iterable[Any]) -> list[dict[str, Any]]:
             if report.when == "call":
                 entries[report.nodeid, place] = {**value, "expected": expected or None}
     return sorted(entries.values(), key=lambda entry: (_claim_order(entry["claim"]), entry["study"], entry["test"]))
+
+
+def notices(reports: Iterable[Any]) -> list[str]:
+    """Gather what the harness warned of during the tests, each thing once."""
+    return list(dict.fromkeys(text for report in reports for name, text in report.user_properties if name == NOTICE))
 
 
 def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]]:

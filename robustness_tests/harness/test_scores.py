@@ -1,0 +1,139 @@
+"""Scores: what each benchmark's records are read for, on records made by hand."""
+
+import numpy as np
+import pytest
+
+from harness.errors import NotMeasured, UsageError
+from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.scores import SCORES, combination, difference, estimate, find_score, make_sample
+from harness.verdicts.estimates import proportion
+
+
+def imagenet(correct, in_top5=None, names=None):
+    """Records of images whose label is 7, of which some are right."""
+    correct = np.asarray(correct)
+    in_top5 = correct if in_top5 is None else np.asarray(in_top5)
+    count = len(correct)
+    top5 = np.tile(np.arange(100, 105, dtype=np.int16), (count, 1))
+    top5[in_top5, 4] = 7
+    return {
+        "image": np.array(names or [f"n/{place}.png" for place in range(count)], dtype=object),
+        "digest": np.arange(count, dtype=np.uint64),
+        "label": np.full(count, 7, dtype=np.int16),
+        "own_prediction": np.where(correct, 7, 8).astype(np.int16),
+        "top5": top5,
+    }
+
+
+def stimuli(rows):
+    """Records from (image, shape, texture, category by class, category by probability)."""
+    images, shapes, textures, by_class, by_category = zip(*rows, strict=True)
+    return {
+        "image": np.array(images, dtype=object),
+        "digest": np.arange(len(rows), dtype=np.uint64),
+        "own_prediction": np.array([CATEGORY_INDICES[name][0] for name in by_class], dtype=np.int16),
+        "shape": np.array(shapes, dtype=object),
+        "texture": np.array(textures, dtype=object),
+        "category_probabilities": np.eye(16, dtype=np.float32)[[CATEGORIES.index(name) for name in by_category]],
+    }
+
+
+def sample(benchmark, columns):
+    return {benchmark: make_sample(benchmark, [columns])}
+
+
+def test_top1_and_top5_are_shares_with_exact_intervals():
+    samples = sample("imagenet", imagenet([True] * 6 + [False] * 4, [True] * 9 + [False]))
+    found = estimate(find_score("imagenet", "top1"), samples, alpha=0.05)
+    assert found == proportion(6, 10, 0.05)
+    assert estimate(find_score("imagenet", "top5"), samples, alpha=0.05).value == 0.9
+
+
+def test_published_rule_counts_the_stray_stimulus_and_no_other_without_conflict():
+    samples = sample(
+        "cue-conflict",
+        stimuli(
+            [
+                ("cat1-dog1.png", "cat", "dog", "cat", "cat"),
+                ("cat2-dog1.png", "cat", "dog", "dog", "cat"),
+                ("cat3-dog1.png", "cat", "dog", "dog", "bear"),
+                ("cat4-dog1.png", "cat", "dog", "oven", "dog"),
+                ("bicycle6-bicycle3.webp", "bicycle", "bicycle", "bicycle", "bicycle"),
+                ("dog1-dog2.png", "dog", "dog", "dog", "dog"),
+            ]
+        ),
+    )
+    found = {name: score.value(samples) for name, score in SCORES["cue-conflict"].items()}
+    assert (found["shape_hits"], found["texture_hits"]) == (1 + 1, 2 + 1)
+    assert found["shape_bias"] == 2 / 5
+    assert (found["shape_hits_geirhos"], found["texture_hits_geirhos"]) == (2, 1)
+    assert found["shape_bias_geirhos"] == 2 / 3
+
+
+def test_imagenet_a_scores_on_records_by_hand():
+    confidence = np.linspace(0.3, 0.9, 300).astype(np.float32)
+    columns = {
+        "image": np.array([f"{place}.png" for place in range(300)], dtype=object),
+        "digest": np.arange(300, dtype=np.uint64),
+        "label": np.zeros(300, dtype=np.int16),
+        "own_prediction": np.where(np.arange(300) < 100, 1, 0).astype(np.int16),  # the least confident 100 are wrong
+        "own_confidence": confidence,
+    }
+    found = {n: s.value(sample("imagenet-a", columns)) for n, s in SCORES["imagenet-a"].items()}
+    gaps = [abs(float(part.mean()) - right) for part, right in zip(np.split(confidence, 3), (0, 1, 1), strict=True)]
+    assert found["top1"] == pytest.approx(2 / 3)
+    assert found["rms_ce"] == pytest.approx(np.sqrt((gaps[0] ** 2 + gaps[1] ** 2) / 3), rel=1e-6)
+    assert found["rms_ce_corrected"] == pytest.approx(np.sqrt(sum(gap**2 for gap in gaps) / 3), rel=1e-6)
+    # Right for the first 200 answers, then 200 right of ever more.
+    assert found["aurra"] == pytest.approx((200 + sum(200 / k for k in range(201, 301))) / 300)
+
+
+def test_samples_of_chunks_are_the_sample_of_all():
+    columns = imagenet([True, False, True, True])
+    halves = [{name: values[part] for name, values in columns.items()} for part in (slice(2), slice(2, 4))]
+    whole, joined = make_sample("imagenet", [columns]), make_sample("imagenet", halves)
+    assert all(np.array_equal(whole[name], joined[name]) for name in whole)
+
+
+def test_difference_of_the_same_images_is_tighter_than_that_of_strangers():
+    rng = np.random.default_rng(0)
+    first = rng.random(2000) < 0.6
+    second = np.where(np.arange(2000) < 60, ~first, first)
+    score = find_score("imagenet", "top1")
+    samples = [sample("imagenet", imagenet(correct)) for correct in (first, second)]
+    paired = difference(score, *samples, alpha=0.05)
+    assert paired.value == pytest.approx(first.mean() - second.mean())
+    alone = [estimate(score, one, alpha=0.05) for one in samples]
+    assert paired.high - paired.low < 0.5 * sum(one.high - one.low for one in alone)
+
+
+def test_different_images_are_not_compared():
+    score = find_score("imagenet", "top1")
+    first, second = (sample("imagenet", imagenet([True] * 10)) for _ in range(2))
+    second["imagenet"]["digest"] = second["imagenet"]["digest"] + 1
+    with pytest.raises(NotMeasured, match="did not see the same images"):
+        difference(score, first, second, alpha=0.05)
+
+
+def test_weighted_sums_are_of_their_terms():
+    score = find_score("imagenet", "top1")
+    samples = sample("imagenet", imagenet([True] * 60 + [False] * 40))
+    found = combination([(2.0, score, samples), (-0.5, score, samples)], alpha=0.05)
+    assert found.value == pytest.approx(1.5 * 0.6)
+
+
+def test_too_few_images_say_what_is_lacking():
+    columns = {
+        "image": np.array(["1.png"], dtype=object),
+        "digest": np.zeros(1, dtype=np.uint64),
+        "label": np.zeros(1, dtype=np.int16),
+        "own_prediction": np.zeros(1, dtype=np.int16),
+        "own_confidence": np.ones(1, dtype=np.float32),
+    }
+    with pytest.raises(NotMeasured, match="imagenet-a: .*200"):
+        estimate(find_score("imagenet-a", "rms_ce"), sample("imagenet-a", columns), alpha=0.05)
+
+
+def test_unknown_metric_lists_the_known():
+    with pytest.raises(UsageError, match="unknown metric of imagenet 'top-1'; known: top1, top5"):
+        find_score("imagenet", "top-1")
