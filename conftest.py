@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import HarnessError, UsageError
 from harness.studies.study import Study
-from harness.suite import claims, options, parameters, summary
+from harness.suite import claims, flags, parameters, summary
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -18,7 +18,7 @@ SESSION = pytest.StashKey[SuiteSession]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every option in one group, and an ini key for each path."""
     group = parser.getgroup("robustness claims")
-    for option in (*options.MEASURING, *options.CLAIMS):
+    for option in (*flags.MEASURING, *flags.CLAIMS):
         group.addoption(option.flag, **option.keywords())
         if option.ini:
             parser.addini(option.ini, f"default of {option.flag}: {option.help}", default="")
@@ -97,6 +97,8 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
         claims.enter(request.node, judgement, alpha=request.config.stash[SESSION].request.alpha)
         if judgement.verdict in (Verdict.UNDECIDED, Verdict.NOT_RUN):
             pytest.skip(str(judgement))
+        if not judgement:
+            request.node.add_report_section("call", "verdict", str(judgement))
         return judgement
 
     return take_down

@@ -18,7 +18,8 @@ from harness.errors import HarnessError, NotMeasured, UsageError, unknown
 from harness.records.store import RecordStore
 from harness.scores import SCORES, Samples, Score, difference, estimate
 from harness.studies.live import Laboratory
-from harness.suite.options import MEASURING, Option, Request, read_request, resolve_device, value_of
+from harness.suite.flags import MEASURING, Option, value_of
+from harness.suite.options import Request, read_request, resolve_device
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 

@@ -4,6 +4,7 @@ import pytest
 
 from harness import recorded
 from harness.studies.quantities import EPSILONS, IMAGENET_TOP1, STEPS, transfer_accuracy, whitebox_accuracy
+from harness.studies.study import require
 from harness.verdicts.rules import never_rises, within
 
 pytestmark = pytest.mark.needs("imagenet")
@@ -39,6 +40,7 @@ def test_point_is_the_published_one(study, classifier, quantity, verdict):
 
     A published share of n images must be a whole number of them: a check on the recorded figures themselves.
     """
-    published = recorded.find("author_results", classifier, quantity.metric, quantity.condition)
+    published = recorded.table("author_results").get((classifier, quantity.metric, quantity.condition))
+    require(published is not None, "the author published no such point of this classifier")
     whole = round(published.value * published.images) / published.images
     assert verdict(within(study.exact(quantity, classifier), whole, 1e-9 if study.name == "published" else 0.0009))

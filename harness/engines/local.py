@@ -67,7 +67,7 @@ def classified(
     Args:
         dataset: The opened benchmark.
         spec: Which classifier.
-        load: Gives the classifier; called only when something must be measured.
+        load: Gives the classifier; called only when something must be measured, or to hash weights of no file.
         store: Where records are kept.
         settings: How to measure.
 
@@ -78,7 +78,7 @@ def classified(
         NotMeasured: Records are missing and `settings.measure` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
-    run = store.run(run_key(dataset, spec, settings))
+    run = store.run(run_key(dataset, spec, settings, load))
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
     if len(lacking := run.missing(images)) == 0:
         return run, images
@@ -94,7 +94,9 @@ def classified(
     return run, images
 
 
-def run_key(dataset: Dataset, spec: "Spec", settings: Settings) -> RunKey:
+def run_key(
+    dataset: Dataset, spec: "Spec", settings: Settings, load: "Callable[[], Classifier] | None" = None
+) -> RunKey:
     """Name everything that the records of a classifier on a benchmark depend on."""
     from harness.classifiers.loading import identity
 
@@ -102,7 +104,7 @@ def run_key(dataset: Dataset, spec: "Spec", settings: Settings) -> RunKey:
         benchmark=dataset.benchmark,
         subject=spec.label,
         identity={
-            **identity(spec),
+            **identity(spec, load),
             "data": dataset.fingerprint,
             "protocol": f"classify/{CLASSIFY_SCHEMA}",
             "seed": str(settings.seed),

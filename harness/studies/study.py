@@ -30,6 +30,9 @@ class Study(ABC):
     baseline: str
     subjects: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"<study {self.name}>"
+
     @abstractmethod
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Give a classifier's figure.
@@ -133,7 +136,9 @@ def quoted(quantity: Quantity, row: str) -> Figure:
     Raises:
         NotMeasured: The paper prints no such figure.
     """
-    found = recorded.find("paper_tables", row, quantity.metric, quantity.condition)
+    found = recorded.table("paper_tables").get((row, quantity.metric, quantity.condition))
+    if found is None:
+        raise NotMeasured("the paper prints no such figure of this classifier")
     return Figure(
         quantity.metric,
         quantity.title,

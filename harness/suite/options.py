@@ -1,7 +1,6 @@
-"""Every option of the suite: its name, its ini key or environment variable, its check. Shared with the command line."""
+"""The options' values, checked: shared by pytest and the command line."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,66 +11,9 @@ from harness.engines.local import Settings, default_workers
 from harness.errors import UsageError, unknown
 from harness.protocols.classify import PRECISIONS
 from harness.studies.study import BASELINE, WSL
+from harness.suite.flags import MEASURING, Option
 
-DEFAULT_RECORDS = ".robustness/records"
 DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option, the same for pytest and for `python -m harness`.
-
-    Attributes:
-        flag: As typed, e.g. `--data-root`.
-        help: One line for --help.
-        metavar: How --help names the value; empty for a switch.
-        default: Its value where nobody said otherwise, as typed.
-        repeatable: Whether it may be given more than once.
-        ini: Its key in pytest's ini file; empty for none.
-        env: Its environment variable; empty for none.
-    """
-
-    flag: str
-    help: str
-    metavar: str = ""
-    default: str | None = None
-    repeatable: bool = False
-    ini: str = ""
-    env: str = ""
-
-    @property
-    def dest(self) -> str:
-        """The name of the value once parsed."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-    def keywords(self) -> dict[str, Any]:
-        """Give the keyword arguments that argparse and pytest take alike."""
-        if not self.metavar:
-            return {"action": "store_true", "help": self.help, "default": False}
-        keywords: dict[str, Any] = {"metavar": self.metavar, "help": self.help, "default": None}
-        return {**keywords, "action": "append"} if self.repeatable else keywords
-
-
-MEASURING = (
-    Option("--data-root", "folder that holds one folder a benchmark", "DIR", ini="data_root", env="ROBUSTNESS_DATA"),
-    Option("--data", "put one benchmark elsewhere (repeatable)", "NAME=DIR", repeatable=True),
-    Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records"),
-    Option("--images", "see only the first N of a benchmark's seeded order", "N"),
-    Option("--seed", "seed of that order", "N", "0"),
-    Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
-    Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
-    Option("--batch-size", "images a batch, or auto", "N", "auto"),
-    Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
-)
-
-CLAIMS = (
-    Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
-           repeatable=True),
-    Option("--baseline", "spec that they are compared with", "SPEC", BASELINE),
-    Option("--report", "write verdicts.json there", "DIR", ini="report"),
-    Option("--strict-data", "missing data is an error, not a skip"),
-    Option("--claims-only", "judge from the store, measure nothing"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,13 +62,13 @@ def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Reque
     )
 
 
-def read_classifiers(texts: Sequence[str] | None, baseline: str) -> tuple[Spec, tuple[Spec, ...]]:
-    """Read --baseline and --classifiers; the paper's WSL models where none are named.
+def read_classifiers(texts: Sequence[str] | None, baseline: str | None) -> tuple[Spec, tuple[Spec, ...]]:
+    """Read --baseline and --classifiers; the paper's baseline and its WSL models where none are named.
 
     Raises:
         UsageError: A spec is not understood, or is named twice.
     """
-    base = parse_spec(baseline)
+    base = parse_spec(baseline or BASELINE)
     subjects = [parse_spec(text) for texts_ in texts or [",".join(WSL)] for text in split_specs(texts_)]
     subjects = [subject for subject in subjects if subject.text != base.text]
     for place, subject in enumerate(subjects):
@@ -135,20 +77,6 @@ def read_classifiers(texts: Sequence[str] | None, baseline: str) -> tuple[Spec, 
     if not subjects:
         raise UsageError("--classifiers names no classifier beside the baseline")
     return base, tuple(subjects)
-
-
-def value_of(
-    option: Option,
-    given: Any,
-    ini: Callable[[str], str] | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> Any:
-    """Resolve an option: as typed, else its ini key, else its environment variable, else its default."""
-    if given is not None:
-        return given
-    if option.ini and ini and (value := ini(option.ini)):
-        return value
-    return environment.get(option.env) or option.default if option.env else option.default
 
 
 def resolve_device(device: str) -> str:

@@ -12,7 +12,7 @@ from harness.records.store import RecordStore
 from harness.studies.live import Laboratory, LiveStudy
 from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
-from harness.suite import options, parameters, summary
+from harness.suite import flags, options, parameters, summary
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 
 
@@ -27,10 +27,10 @@ class SuiteSession:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        def get(option: options.Option) -> Any:
-            return options.value_of(option, config.getoption(option.dest), config.getini)
+        def get(option: flags.Option) -> Any:
+            return flags.value_of(option, config.getoption(option.dest), config.getini)
 
-        named = {option.dest: get(option) for option in options.CLAIMS}
+        named = {option.dest: get(option) for option in flags.CLAIMS}
         self.request = options.read_request(get, measure=not named["claims_only"])
         self.strict_data = bool(named["strict_data"])
         self.report = named["report"]

@@ -6,11 +6,11 @@ import platform
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.classifiers.spec import parse_spec
+from harness.errors import HarnessError, UsageError
 from harness.suite.claims import NOTICE, PROPERTY
 
 SCHEMA = 1
@@ -40,33 +40,30 @@ def notices(reports: Iterable[Any]) -> list[str]:
 def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]]:
     """Lay the verdicts out for a terminal.
 
-    One line a claim, study and metric, showing the case nearest to failing; every case that is not as it should be
-    gets a line of its own below.
+    One line a claim, study, metric and verdict, showing the case nearest to failing, with notes on what does not hold;
+    then, reason by reason, what was not run.
 
     Returns:
-        (line, verdict) pairs; the heading's verdict is empty, a note's is `note`.
+        (line, verdict) pairs; a heading's verdict is empty, a note's is `note`.
     """
     header = ("claim", "study", "metric", "verdict", "nearest to failing", "value", "needs", "images")
-    rows: list[tuple[tuple[str, ...], str]] = [(header, "")]
-    notes: dict[int, list[str]] = {}
-    key = lambda entry: (_claim_order(entry["claim"]), entry["claim"], entry["study"], entry["metric"])  # noqa: E731
-    for (_, claim, study, metric), found in groupby(sorted(entries, key=key), key):
-        group = list(found)
-        for verdict in ("fails", "undecided", "not_run", "holds"):
+    rows: list[tuple[tuple[str, ...], str, list[str]]] = [(header, "", [])]
+    for group in _grouped(entries, "claim", "study", "metric"):
+        for verdict in ("fails", "undecided", "holds"):
             same = [entry for entry in group if entry["verdict"] == verdict]
-            if not same:
-                continue
-            worst = min(same, key=lambda entry: entry["margin"] if entry["margin"] is not None else 0.0)
-            rows.append((_cells(claim, study, metric, verdict, same, len(group), worst), verdict))
-            notes[len(rows) - 1] = _notes(verdict, same)
-    widths = [max(len(row[column]) for row, _ in rows) for column in range(len(header))]
+            if same:
+                rows.append((_cells(same, len(group)), verdict, _notes(verdict, same)))
+    widths = [max(len(row[column]) for row, _, _ in rows) for column in range(len(header))]
     lines = []
-    for place, (row, verdict) in enumerate(rows):
+    for row, verdict, notes in rows:
         line = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
         lines.append((line, verdict))
-        for note in notes.get(place, ()):
-            wrapped = textwrap.wrap(note, max(width, 60) - 8)
-            lines.extend((f"       {text}", "note") for text in wrapped)
+        lines += [(line, "note") for note in notes for line in _wrapped(note, width)]
+    absent = [entry for entry in entries if entry["verdict"] == "not_run"]
+    for group in _grouped(absent, "study", "reason"):
+        claims = ", ".join(dict.fromkeys(entry["claim"] for entry in group))
+        lines.append((f"not run, {group[0]['study']}: {claims} ({len(group)} verdicts)", "not_run"))
+        lines += [(line, "note") for line in _wrapped(group[0]["reason"], width)]
     return lines
 
 
@@ -120,27 +117,46 @@ def _claim_order(claim: str) -> tuple[str, int]:
     return claim[:1], int(claim[1:] or 0)
 
 
-def _cells(
-    claim: str, study: str, metric: str, verdict: str, same: Sequence[Entry], of: int, worst: Entry
-) -> tuple[str, ...]:
-    value = ""
-    if worst["value"] is not None:
-        value = f"{100 * worst['value']:.4g} %" if worst["percent"] else f"{worst['value']:.4g}"
+def _grouped(entries: Sequence[Entry], *names: str) -> list[list[Entry]]:
+    """Group entries that agree in some fields, in the order in which the groups first appear."""
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(tuple(entry[name] for name in names), []).append(entry)
+    return list(groups.values())
+
+
+def _cells(same: Sequence[Entry], of: int) -> tuple[str, ...]:
+    worst = min(same, key=lambda entry: entry["margin"])
     return (
-        claim,
-        study,
-        metric or "-",
-        f"{verdict.replace('_', ' ')} {len(same)}/{of}",
-        worst["subject"],
-        value,
+        worst["claim"],
+        worst["study"],
+        worst["metric"],
+        f"{worst['verdict']} {len(same)}/{of}",
+        _label(worst["subject"]),
+        f"{100 * worst['value']:.4g} %" if worst["percent"] else f"{worst['value']:.4g}",
         worst["relation"].partition(" (")[0],
         f"{worst['images']:,}" if worst["images"] else "",
     )
 
 
 def _notes(verdict: str, same: Sequence[Entry]) -> list[str]:
-    """Say why, once for each reason, where a verdict is not what was hoped for."""
+    """Say of each case that does not hold why, or by how much."""
     if verdict == "holds":
         return []
-    reasons = [f"expected: {entry['expected']}" if entry["expected"] else entry["reason"] for entry in same]
-    return [str(reason) for reason in dict.fromkeys(reasons) if reason]
+    return [f"{_label(entry['subject'])}: {_reason(entry)}" for entry in same if _reason(entry)]
+
+
+def _wrapped(note: str, width: int) -> list[str]:
+    return [f"       {line}" for line in textwrap.wrap(note, max(width, 60) - 8, break_on_hyphens=False)]
+
+
+def _reason(entry: Entry) -> str:
+    return f"expected: {entry['expected']}" if entry["expected"] else entry["reason"] or ""
+
+
+def _label(subject: str) -> str:
+    """Shorten a spec to its label; rows that the paper quotes stay as they are."""
+    try:
+        return parse_spec(subject).label
+    except UsageError:
+        return subject

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     NOT_RUN = "not_run"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figure:
     """A measured or recorded number, with all that a reader needs to weigh it.
 
@@ -42,13 +42,16 @@ class Figure:
     protocol: str
     percent: bool = True
 
+    def __repr__(self) -> str:
+        return f"{self.title} of {self.subject}: {self.text()}"
+
     def text(self, value: float | None = None) -> str:
         """Print a number, this figure's own by default, in its metric's unit."""
         number = self.estimate.value if value is None else value
         return f"{100 * number:.4g} %" if self.percent else f"{number:.4g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two figures of one metric, and their difference, first minus second, paired where both saw the same images."""
 
@@ -56,8 +59,11 @@ class Comparison:
     second: Figure
     difference: Estimate
 
+    def __repr__(self) -> str:
+        return f"({self.first!r}, {self.second!r})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Judgement:
     """A verdict with its evidence; true exactly if the claim holds.
 
@@ -93,7 +99,8 @@ class Judgement:
             f"the claim needs {self.relation}: {self.verdict}.{because} Protocol {figure.protocol}."
         )
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"{self.verdict}: {self.figure.text() if self.figure else self.reason} for {self.relation}"
 
     def because(self, reason: str) -> "Judgement":
         """Add what a reader must know beside the verdict."""

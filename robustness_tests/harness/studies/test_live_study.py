@@ -44,7 +44,7 @@ def study(data, tmp_path_factory, loads):
     laboratory = Laboratory(DataRoots(data), RecordStore(tmp_path_factory.mktemp("records")), Settings(workers=0), plan)
     load = loading.load
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loading, "load", lambda spec, device: loads.append(spec.text) or load(spec, device))
+        patched.setattr(loading, "load", lambda spec, device="cpu": loads.append(spec.text) or load(spec, device))
         yield LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
 
 

@@ -1,0 +1,79 @@
+"""Every option of the suite, its ini key and environment variable, for pytest and for the command line alike."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_RECORDS = ".robustness/records"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, the same for pytest and for `python -m harness`.
+
+    Attributes:
+        flag: As typed, e.g. `--data-root`.
+        help: One line for --help.
+        metavar: How --help names the value; empty for a switch.
+        default: Its value where nobody said otherwise, as typed.
+        repeatable: Whether it may be given more than once.
+        ini: Its key in pytest's ini file; empty for none.
+        env: Its environment variable; empty for none.
+    """
+
+    flag: str
+    help: str
+    metavar: str = ""
+    default: str | None = None
+    repeatable: bool = False
+    ini: str = ""
+    env: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The name of the value once parsed."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    def keywords(self) -> dict[str, Any]:
+        """Give the keyword arguments that argparse and pytest take alike."""
+        if not self.metavar:
+            return {"action": "store_true", "help": self.help, "default": False}
+        keywords: dict[str, Any] = {"metavar": self.metavar, "help": self.help, "default": None}
+        return {**keywords, "action": "append"} if self.repeatable else keywords
+
+
+MEASURING = (
+    Option("--data-root", "folder that holds one folder a benchmark", "DIR", ini="data_root", env="ROBUSTNESS_DATA"),
+    Option("--data", "put one benchmark elsewhere (repeatable)", "NAME=DIR", repeatable=True),
+    Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records"),
+    Option("--images", "see only the first N of a benchmark's seeded order", "N"),
+    Option("--seed", "seed of that order", "N", "0"),
+    Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
+    Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
+    Option("--batch-size", "images a batch, or auto", "N", "auto"),
+    Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
+)
+
+CLAIMS = (
+    Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
+           repeatable=True),
+    Option("--baseline", "spec that they are compared with", "SPEC"),
+    Option("--report", "write verdicts.json there", "DIR", ini="report"),
+    Option("--strict-data", "missing data is an error, not a skip"),
+    Option("--claims-only", "judge from the store, measure nothing"),
+)  # fmt: skip
+
+
+def value_of(
+    option: Option,
+    given: Any,
+    ini: Callable[[str], str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Any:
+    """Resolve an option: as typed, else its ini key, else its environment variable, else its default."""
+    if given is not None:
+        return given
+    if option.ini and ini and (value := ini(option.ini)):
+        return value
+    return environment.get(option.env) or option.default if option.env else option.default
