@@ -1,0 +1,27 @@
+"""Fixtures of the harness's own tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _folder(variable, what):
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"{variable} is not set; it names a folder of {what}")
+    if not Path(folder).is_dir():
+        pytest.skip(f"{variable}={folder} is not a folder; it should name a folder of {what}")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The data root that ROBUSTNESS_DATA names: real photographs and stimuli."""
+    return _folder("ROBUSTNESS_DATA", "real images, one folder a benchmark")
+
+
+@pytest.fixture(scope="session")
+def real_checkpoints():
+    """The folder that ROBUSTNESS_CHECKPOINTS names: real ImageNet-trained weights."""
+    return _folder("ROBUSTNESS_CHECKPOINTS", "real checkpoints, see CONTRIBUTING.md")

@@ -1,0 +1,180 @@
+"""Speed and memory of measuring: ratios to bare loops, side by side in one process. Run with `-m bench -n 0`."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from data_fixtures.colours import write_imagenet
+from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.classifiers.spec import parse_spec
+
+pytestmark = pytest.mark.bench
+
+IMAGES = 192
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    """A SqueezeNet with random weights: of real size and speed, and there without a download."""
+    import torch
+    from safetensors.torch import save_file
+
+    from harness.torchvision_ops import import_torchvision
+
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    save_file(import_torchvision().models.squeezenet1_1(weights=None).state_dict(), file)
+    return parse_spec(f"torchvision:squeezenet1_1@{file}")
+
+
+@pytest.fixture(scope="module")
+def classifier(spec):
+    from harness.classifiers.loading import load
+    from harness.engines.memory import keep_freed_memory
+
+    keep_freed_memory()  # both sides of every ratio gain from it
+    return load(spec)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """JPEG photographs of ordinary size and detail, to decode and resize."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("data")
+    write_imagenet(root / "imagenet", [0], per_class=1)
+    folder = root / "imagenet" / "val" / "n01440764"
+    rng = np.random.default_rng(0)
+    for place in range(IMAGES):
+        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{place:04d}.jpg", quality=90)
+    (folder / "0000.png").unlink()
+    return root
+
+
+def ratio(benchmark, bare, ours, rounds=5):
+    """Time two functions in turns and give bare / ours, by medians; benchmark keeps ours and the ratio."""
+    bare(), ours()
+    times = {bare: [], ours: []}
+    for _ in range(rounds):
+        for function, taken in times.items():
+            start = time.perf_counter()
+            function()
+            taken.append(time.perf_counter() - start)
+    found = statistics.median(times[bare]) / statistics.median(times[ours])
+    benchmark.extra_info["of_the_bare_loop"] = found
+    benchmark.extra_info["images_per_second"] = IMAGES / statistics.median(times[ours])
+    benchmark.pedantic(ours, rounds=1)
+    return found
+
+
+def test_classify_reaches_95_percent_of_a_bare_loop_on_decoded_tensors(benchmark, classifier):
+    import torch
+
+    from harness.protocols.classify import Classify, Questions
+
+    pixels = torch.randint(0, 256, (IMAGES, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = np.zeros(BATCH, dtype=np.int16)
+    protocol = Classify(classifier.logits, Questions(), device=torch.device("cpu"))
+    model, preprocessing = classifier.module.model, classifier.spec.preprocessing
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+
+    def bare():
+        with torch.inference_mode():
+            for start in range(0, IMAGES, BATCH):
+                model((pixels[start : start + BATCH].float() / 255 - mean) / std).argmax(1)
+
+    def ours():
+        for start in range(0, IMAGES, BATCH):
+            protocol(pixels[start : start + BATCH], labels)
+
+    assert ratio(benchmark, bare, ours) >= 0.95
+
+
+def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, classifier, spec, photographs, tmp_path):
+    import torch
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+
+    from harness.engines.local import Settings, classified
+    from harness.records.store import RecordStore
+    from harness.torchvision_ops import import_torchvision
+
+    transforms = import_torchvision().transforms
+    paths = sorted((photographs / "imagenet").rglob("*.jpg"))
+    prepare = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
+    settings = Settings(batch_size=BATCH)
+    runs = iter(range(10**6))
+
+    class Files(Dataset):
+        def __len__(self):
+            return len(paths)
+
+        def __getitem__(self, place):
+            return prepare(Image.open(paths[place]).convert("RGB"))
+
+    def bare():
+        with torch.inference_mode():
+            for pixels in DataLoader(Files(), batch_size=BATCH, num_workers=settings.workers):
+                classifier.logits(pixels.float() / 255).argmax(1)
+
+    def ours():
+        store = RecordStore(tmp_path / str(next(runs)))
+        dataset = open_benchmark("imagenet", DataRoots(photographs))
+        classified(dataset, spec, lambda: classifier, store, settings)
+
+    assert ratio(benchmark, bare, ours) >= 0.9
+
+
+_PEAK = """
+import resource, sys
+from harness.cli import main
+assert main(["measure", *sys.argv[1:]]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_peak_memory_does_not_depend_on_the_number_of_images(benchmark, tmp_path):
+    write_imagenet(tmp_path / "imagenet", range(1000), per_class=4)
+    spec = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
+
+    def peak(images):
+        options = {"--data-root": tmp_path, "--records": tmp_path / f"records{images}", "--images": images}
+        command = [
+            sys.executable,
+            "-c",
+            _PEAK,
+            spec,
+            "imagenet",
+            *(f"{flag}={value}" for flag, value in options.items()),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."}
+        )
+        return int(done.stdout.split()[-1]) / 1024
+
+    few, many = peak(400), benchmark.pedantic(peak, args=(4000,), rounds=1)
+    benchmark.extra_info["peak_mib_of_400_and_4000_images"] = [few, many]
+    assert many < 1.05 * few
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--help"])
+def test_pytest_starts_within_a_second_and_a_half(benchmark, request, option):
+    command = [sys.executable, "-m", "pytest", option, "-q", "-p", "no:cacheprovider"]
+
+    def start():
+        begun = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True, cwd=request.config.rootpath)
+        return time.perf_counter() - begun
+
+    start()
+    taken = statistics.median(start() for _ in range(5))
+    benchmark.extra_info["seconds"] = taken
+    benchmark.pedantic(start, rounds=1)
+    assert taken < 1.5
