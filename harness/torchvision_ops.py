@@ -42,7 +42,8 @@ def _extension_loads() -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ImportError("torchvision is not installed; install the project with pip install -e .")
-    for extension in Path(spec.origin).parent.glob("_C*.so"):
+    folder = Path(spec.origin).parent
+    for extension in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
         try:
             torch.ops.load_library(str(extension))
         except OSError:

@@ -11,7 +11,7 @@ class Entry:
     """A classifier of the paper.
 
     Attributes:
-        architecture: The torchvision builder; for the WSL models the one whose groups and width are replaced.
+        architecture: The torchvision builder; for the WSL models the ResNet whose groups and width are replaced.
         file: Name of the weights file: of torchvision's V1 weights, or the one that the entry point of torch hub's
             facebookresearch/WSL-Images downloads (CC-BY-NC 4.0).
         sha256_prefix: How the file's sha256 begins.
@@ -33,10 +33,10 @@ class Entry:
 
 CATALOG: Mapping[str, Entry] = {
     "resnext101_32x8d": Entry("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", "8ba56ff5", 88.8),
-    "resnext101_32x8d_wsl": Entry("resnext101_32x8d", "ig_resnext101_32x8-c38310e5.pth", "c38310e5", 88.8, 8),
-    "resnext101_32x16d_wsl": Entry("resnext101_32x8d", "ig_resnext101_32x16-c6f796b0.pth", "c6f796b0", 194.0, 16),
-    "resnext101_32x32d_wsl": Entry("resnext101_32x8d", "ig_resnext101_32x32-e4b90b00.pth", "e4b90b00", 468.5, 32),
-    "resnext101_32x48d_wsl": Entry("resnext101_32x8d", "ig_resnext101_32x48-3e41cc8a.pth", "3e41cc8a", 828.4, 48),
+    "resnext101_32x8d_wsl": Entry("resnet101", "ig_resnext101_32x8-c38310e5.pth", "c38310e5", 88.8, 8),
+    "resnext101_32x16d_wsl": Entry("resnet101", "ig_resnext101_32x16-c6f796b0.pth", "c6f796b0", 194.0, 16),
+    "resnext101_32x32d_wsl": Entry("resnet101", "ig_resnext101_32x32-e4b90b00.pth", "e4b90b00", 468.5, 32),
+    "resnext101_32x48d_wsl": Entry("resnet101", "ig_resnext101_32x48-3e41cc8a.pth", "3e41cc8a", 828.4, 48),
     "resnext50_32x4d": Entry("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", "7cdf4587", 25.0),
     "alexnet": Entry("alexnet", "alexnet-owt-7be5be79.pth", "7be5be79", 61.1),
 }

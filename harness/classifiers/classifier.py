@@ -51,10 +51,12 @@ class Normalised(nn.Module):
         logits: Any = self.model((images - self.mean) / self.std)
         if not isinstance(logits, torch.Tensor):
             raise ClassifierError(f"{self._name} gives a {type(logits).__name__}, expected one tensor of logits")
-        if logits.ndim != 2 or logits.shape[1] != self._classes:
-            hint = "; if class 0 is background, add ?classes=1001" if logits.shape[-1] == CLASSES + 1 else ""
-            shape = f"{logits.shape[1]} logits" if logits.ndim == 2 else f"an output of shape {tuple(logits.shape)}"
-            raise ClassifierError(f"{self._name} gives {shape} an image, expected {self._classes}{hint}")
+        shape, expected = tuple(logits.shape), (len(images), self._classes)
+        if shape[:1] != expected[:1] or len(shape) != 2:
+            raise ClassifierError(f"{self._name} gives logits of shape {shape}, expected {expected}")
+        if shape != expected:
+            hint = "; if class 0 is background, add ?classes=1001" if shape[1] == CLASSES + 1 else ""
+            raise ClassifierError(f"{self._name} gives {shape[1]} logits an image, expected {self._classes}{hint}")
         return logits[:, 1:] if self._classes == CLASSES + 1 else logits
 
 

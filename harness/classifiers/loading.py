@@ -6,13 +6,15 @@ torch is imported only when something is loaded: a spec whose weights are pinned
 import hashlib
 import importlib
 import importlib.util
+import re
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.catalog import CATALOG
 from harness.classifiers.spec import Spec, parse_spec
-from harness.classifiers.weights import fetch, file_sha256, load_state, read_state, state_sha256
+from harness.classifiers.weights import State, check_file, fetch, file_sha256, load_state, read_state, state_sha256
 from harness.errors import CheckpointError, DataMissing, UsageError, known_nearest_first, unknown
 from harness.torchvision_ops import import_torchvision
 
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.classifiers.classifier import Classifier
+
+# torchvision maps normalised images to [-1, 1] inside these when it loads its own weights into them.
+_REMAPS_INPUT = ("googlenet", "inception_v3")
+# Names in torchvision's published files that its architectures no longer have.
+_OLD_NAMES = (
+    (r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),
+    (r"\.mlp\.linear_1\.", ".mlp.0."),
+    (r"\.mlp\.linear_2\.", ".mlp.3."),
+)
 
 
 def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
@@ -31,28 +42,36 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
 
     Raises:
         UsageError: The spec is not understood, or names an architecture or callable that there is not.
-        CheckpointError: Its weights can't be read or do not fit.
-        DataMissing: Its weights can't be downloaded.
+        CheckpointError: Its weights can't be read or do not fit, or the callable fails.
+        DataMissing: Its weights, or the repository that builds it, can't be downloaded.
     """
     from harness.classifiers.classifier import Classifier
 
     if isinstance(spec, str):
         spec = parse_spec(spec)
-    file = _published_file(spec)
+    file = _weights_file(spec) or _published_file(spec)
+    import_torchvision()  # before a builder imports it on its own
     model = _build(spec)
     if file is None:
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
-    load_state(model, read_state(file), str(file))
+    state = read_state(file)
+    load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
     return Classifier.freeze(spec, model, file_sha256(file), device)
 
 
-def identity(spec: Spec) -> dict[str, str]:
+def identity(spec: Spec, loaded: "Callable[[], Classifier] | None" = None) -> dict[str, str]:
     """Name what a classifier's records depend on: its source and name, weights, preprocessing and, for `python:`, code.
 
     Weights that lie in a file are hashed, the paper's are pinned; for all others the classifier has to be loaded.
 
+    Args:
+        spec: Which classifier.
+        loaded: Gives the classifier where it has to be loaded; loads it anew by default.
+
     Raises:
+        UsageError: The module of a `python:` spec is not there.
         CheckpointError: The weights file is not there.
+        HarnessError: What `load` raises, where the classifier has to be loaded.
     """
     named = {
         "classifier": f"{spec.source}:{spec.name}",
@@ -62,9 +81,10 @@ def identity(spec: Spec) -> dict[str, str]:
         named["code"] = _source_sha256(spec)
     if spec.source == "paper" and spec.weights is None:
         return {**named, "weights": f"sha256:{CATALOG[spec.name].sha256_prefix}"}
-    if spec.weights is not None and (spec.source != "torchvision" or Path(spec.weights).suffix):
-        return {**named, "weights": f"sha256:{file_sha256(Path(spec.weights))}"}
-    return {**named, "weights": f"sha256:{load(spec).weights_sha256}"}
+    if file := _weights_file(spec):
+        return {**named, "weights": f"sha256:{file_sha256(file)}"}
+    classifier = loaded() if loaded else load(spec)
+    return {**named, "weights": f"sha256:{classifier.weights_sha256}"}
 
 
 def cost(spec: Spec) -> float:
@@ -76,12 +96,15 @@ def cost(spec: Spec) -> float:
     return 0.0
 
 
+def _weights_file(spec: Spec) -> Path | None:
+    """Find the file that a spec names after @, and see that it is there before anything dear is built."""
+    if spec.weights is None or (spec.source == "torchvision" and not Path(spec.weights).suffix):
+        return None
+    return check_file(Path(spec.weights))
+
+
 def _published_file(spec: Spec) -> Path | None:
-    """Find the file that the weights come from, fetched and checked; None where the builder brings them along."""
-    if spec.weights is not None and not (spec.source == "torchvision" and not Path(spec.weights).suffix):
-        path = Path(spec.weights)
-        file_sha256(path)  # says so at once where there is no such file, before anything dear is built
-        return path
+    """Fetch and check the file of published weights; None where the builder brings its weights along."""
     if spec.source == "paper":
         entry = CATALOG[spec.name]
         return fetch(entry.url, entry.sha256_prefix)
@@ -95,10 +118,14 @@ def _published_file(spec: Spec) -> Path | None:
 def _build(spec: Spec) -> "nn.Module":
     """Build the architecture; for `hub:`, `hf:` and `python:` with whatever weights it brings along."""
     if spec.source == "paper":
-        return _torchvision_model(CATALOG[spec.name].architecture, CATALOG[spec.name].width_per_group, 1000)
+        entry = CATALOG[spec.name]
+        widened = {"groups": 32, "width_per_group": entry.width_per_group} if entry.width_per_group else {}
+        return _torchvision_model(entry.architecture, **widened)
     if spec.source == "torchvision":
-        _torchvision_builders(spec.name)
-        return _torchvision_model(spec.name, 0, spec.preprocessing.classes)
+        _check_torchvision_name(spec.name)
+        own = {"transform_input": _weights_file(spec) is None, "init_weights": False}
+        options = own if spec.name in _REMAPS_INPUT else {}
+        return _torchvision_model(spec.name, num_classes=spec.preprocessing.classes, **options)
     builders = {"timm": _from_timm, "hf": _from_timm, "hub": _from_hub, "python": _from_python}
     model: Any = builders[spec.source](spec)
     from torch import nn
@@ -108,20 +135,18 @@ def _build(spec: Spec) -> "nn.Module":
     return model
 
 
-def _torchvision_model(name: str, width_per_group: int, classes: int) -> "nn.Module":
-    import warnings
-
-    models = import_torchvision().models
-    options: dict[str, Any] = {"num_classes": classes, "weights": None}
-    if width_per_group:
-        options["width_per_group"] = width_per_group
-    with warnings.catch_warnings():
-        # GoogLeNet and Inception announce a change of initialisation, which weights overwrite.
-        warnings.simplefilter("ignore", FutureWarning)
-        return models.get_model(name, **options)  # type: ignore[no-any-return]
+def _torchvision_model(name: str, **options: Any) -> "nn.Module":
+    return import_torchvision().models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
 
-def _torchvision_builders(name: str) -> None:
+def _renamed(state: State) -> State:
+    """Give tensors of DenseNets and vision transformers the names that torchvision has for them now."""
+    for old, new in _OLD_NAMES:
+        state = {re.sub(old, new, name): tensor for name, tensor in state.items()}
+    return state
+
+
+def _check_torchvision_name(name: str) -> None:
     """Check that torchvision has a classifier of that name."""
     models = import_torchvision().models
     known = models.list_models(module=models)
@@ -131,7 +156,7 @@ def _torchvision_builders(name: str) -> None:
 
 def _torchvision_file(spec: Spec) -> Path:
     """Fetch the weights that torchvision publishes under a name, its V1 weights by default."""
-    _torchvision_builders(spec.name)
+    _check_torchvision_name(spec.name)
     entries = import_torchvision().models.get_model_weights(spec.name).__members__
     name = spec.weights or next((entry for entry in entries if entry.endswith("_V1")), "IMAGENET1K_V1")
     if name not in entries:
@@ -142,16 +167,18 @@ def _torchvision_file(spec: Spec) -> Path:
 
 
 def _from_timm(spec: Spec) -> Any:
-    import_torchvision()
     try:
         import timm
     except ImportError:
         raise UsageError(f"{spec.text!r} needs timm; install it with pip install -e '.[timm]'") from None
     if spec.source == "timm":
-        if not timm.is_model(spec.name.partition(".")[0]):
+        if not timm.is_model(spec.name):
             near = known_nearest_first(spec.name, timm.list_models())[:5]
             raise UsageError(f"unknown timm model {spec.name!r}; nearest: {', '.join(near)}")
-        return timm.create_model(spec.name, pretrained=False, num_classes=spec.preprocessing.classes)
+        try:
+            return timm.create_model(spec.name, pretrained=False, num_classes=spec.preprocessing.classes)
+        except RuntimeError as error:  # a tag that the architecture does not have
+            raise UsageError(f"{spec.text!r}: {error}") from error
     try:
         return timm.create_model(f"hf-hub:{spec.name}", pretrained=spec.weights is None)
     except Exception as error:  # the hub's client raises a family of errors of its own
@@ -159,13 +186,22 @@ def _from_timm(spec: Spec) -> Any:
 
 
 def _from_hub(spec: Spec) -> Any:
-    import torch
+    from torch import hub
 
     repository, _, entry = spec.name.rpartition(":")
+    quietly = {"trust_repo": True, "skip_validation": True, "verbose": False}
     try:
-        return torch.hub.load(repository, entry, trust_repo=True, skip_validation=True, verbose=False)
+        entries = hub.list(repository, **quietly)
+    except Exception as error:  # of the network, or whatever the repository's own code raises
+        raise DataMissing(f"{spec.text}: {repository} can't be had from torch hub ({_first_line(error)})") from error
+    if entry not in entries:
+        raise unknown(f"entry point of {repository}", entry, entries)
+    try:
+        return hub.load(repository, entry, **quietly)
+    except OSError as error:
+        raise DataMissing(f"{spec.text}: {entry}() can't get its weights ({_first_line(error)})") from error
     except Exception as error:  # whatever the repository's own code raises
-        raise DataMissing(f"{spec.text}: can't be had from torch hub ({_first_line(error)})") from error
+        raise CheckpointError(f"{spec.text}: {entry}() fails ({_first_line(error)})") from error
 
 
 def _from_python(spec: Spec) -> Any:
@@ -190,8 +226,12 @@ def _module_file(spec: Spec) -> Path | None:
     module_name = spec.name.partition(":")[0]
     try:
         found = importlib.util.find_spec(module_name)
-    except (ImportError, ValueError):
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise UsageError(f"{spec.text!r}: importing {module_name} fails ({_first_line(error)})") from error
         found = None
+    except Exception as error:  # whatever the packages around the module raise
+        raise UsageError(f"{spec.text!r}: importing {module_name} fails ({_first_line(error)})") from error
     if found is None:
         raise UsageError(f"{spec.text!r}: there is no module {module_name}; put its folder on PYTHONPATH")
     return Path(found.origin) if found.origin and Path(found.origin).is_file() else None

@@ -76,19 +76,18 @@ def parse_spec(text: str) -> Spec:
     """
     text = text.strip()
     body, _, query = text.partition("?")
-    source, colon, rest = body.partition(":")
+    named, at, weights = body.partition("@")
+    source, colon, name = named.partition(":")
     if not colon:
-        if body not in CATALOG:
-            error = unknown("classifier", body, CATALOG)
-            raise UsageError(f"{error}; others are named {_FORM}")
-        source, rest = "paper", body
+        source, name = "paper", named
     elif source not in SOURCES:
         raise unknown("source of a classifier", source, SOURCES)
-    name, at, weights = rest.partition("@")
     if not name or (at and not weights):
         raise UsageError(f"{text!r} lacks {'its weights after @' if name else 'a name'}; a spec is {_FORM}")
-    if source in ("hub", "python") and not re.fullmatch(r"[^:]+(:[^:]+){1,2}", name):
-        form = "hub:OWNER/REPO:ENTRY" if source == "hub" else "python:package.module:callable"
+    if source == "paper" and name not in CATALOG:
+        raise UsageError(f"{unknown('classifier', name, CATALOG)}; others are named {_FORM}")
+    form, pattern = _NAMES.get(source, ("", ".*"))
+    if not re.fullmatch(pattern, name):
         raise UsageError(f"{text!r} is not of the form {form}[@WEIGHTS]")
     return Spec(text, source, name, weights or None, _preprocessing(text, query))
 
@@ -110,6 +109,8 @@ def _preprocessing(text: str, query: str) -> Preprocessing:
         key, _, value = pair.partition("=")
         if key not in _READERS:
             raise unknown(f"key in {text!r}", key, _READERS)
+        if key in given:
+            raise UsageError(f"{text!r}: {key} is given twice")
         try:
             given[key] = _READERS[key](value)
         except ValueError as error:
@@ -123,7 +124,7 @@ def _preprocessing(text: str, query: str) -> Preprocessing:
 
 
 def _size(value: str) -> int:
-    if not value.isdigit() or int(value) < 1:
+    if not re.fullmatch("[0-9]*[1-9][0-9]*", value):
         raise ValueError("expected a number of pixels, e.g. 224")
     return int(value)
 
@@ -138,8 +139,17 @@ def _three(value: str) -> Triple:
     try:
         red, green, blue = map(float, value.split(","))
     except ValueError:
-        raise ValueError("expected three comma-separated numbers for RGB in [0, 1], e.g. 0.5,0.5,0.5") from None
+        red = green = blue = math.nan
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError("expected three comma-separated numbers for RGB in [0, 1], e.g. 0.5,0.5,0.5")
     return red, green, blue
+
+
+def _means(value: str) -> Triple:
+    numbers = _three(value)
+    if max(numbers) > 1:
+        raise ValueError("expected numbers for RGB in [0, 1]; divide by 255 those for RGB in [0, 255]")
+    return numbers
 
 
 def _divisors(value: str) -> Triple:
@@ -159,7 +169,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "resize": _size,
     "crop": _size,
     "interpolation": _interpolation,
-    "mean": _three,
+    "mean": _means,
     "std": _divisors,
     "classes": _classes,
 }

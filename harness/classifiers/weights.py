@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,13 @@ def file_sha256(path: Path) -> str:
         64 hex digits.
 
     Raises:
-        CheckpointError: There is no such file.
+        CheckpointError: There is no such file, or it can't be read.
     """
     stat = check_file(path).stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+    try:
+        return _file_sha256(path.absolute(), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read ({error.strerror}); check its permissions") from error
 
 
 @functools.cache
@@ -124,8 +128,8 @@ def load_state(module: "nn.Module", state: State, where: str) -> None:
         where: What the message calls them, e.g. the file.
 
     Raises:
-        CheckpointError: Names are missing or too many, or shapes differ (each named), or a tensor holds NaN or
-            infinite numbers.
+        CheckpointError: Names are missing or too many, shapes differ, whole numbers stand where weights belong, or
+            a tensor holds NaN or infinite numbers; each kind is named with its first tensors.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -135,42 +139,60 @@ def load_state(module: "nn.Module", state: State, where: str) -> None:
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
-    wrong = {"missing": missing, "unexpected": extra, "misshapen": misshapen}
+    whole = [
+        name for name in own if name in state and own[name].is_floating_point() and not state[name].is_floating_point()
+    ]
+    wrong = {"missing": missing, "unexpected": extra, "misshapen": misshapen, "not in floating point": whole}
     if any(wrong.values()):
         details = "; ".join(f"{len(names)} {word} ({_some(names)})" for word, names in wrong.items() if names)
         raise CheckpointError(f"{where} does not fit the architecture: {details}; check the name before @")
     broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise CheckpointError(f"{where} holds NaN or infinite weights in {_some(broken)}; get it again")
-    module.load_state_dict(state, strict=False)
+    # Its own state dict, filled, carries the versions that some architectures ask for; safetensors keep none.
+    own.update(state)
+    module.load_state_dict(own)
 
 
 def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no whole safetensors file ({error}); get it again") from error
+    except Exception as error:  # of safetensors, of the disk, or of a type of number that torch does not have
+        raise CheckpointError(f"{path} is no whole safetensors file ({_one_line(error)}); get it again") from error
 
 
 def _read_pickle(path: Path) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if _begins_like_a_checkpoint(path):
-            wanted = str(error).partition("\n")[0].partition("Please use")[0].partition("WeightsUnpickler error: ")
-            raise CheckpointError(
-                f"{path} needs code to load ({(wanted[2] or wanted[0]).strip()}); refused, nothing of it was run: "
-                "save its state_dict alone, best as safetensors"
-            ) from error
-        raise CheckpointError(f"{path} is not a checkpoint; expected safetensors or a torch.save of tensors") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} is no whole checkpoint ({reason}); get it again") from error
+        with warnings.catch_warnings():
+            # Whatever protocol it was written with, it is read or refused.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can end in nearly any exception
+        raise CheckpointError(f"{path} {_unreadable(path, error)}") from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Say why torch can't read a pickle as tensors alone, and what to do."""
+    reason = _one_line(error)
+    refused = "refused, nothing of it was run: save its state_dict alone, best as safetensors"
+    if "TorchScript" in reason:
+        return f"is a TorchScript archive, which holds code; {refused}"
+    if code := re.search(r"GLOBAL (\S+)", reason):
+        return f"needs code to load ({code[1]}); {refused}"
+    if not _begins_like_a_checkpoint(path):
+        return "is not a checkpoint; expected safetensors or a torch.save of tensors"
+    if isinstance(error, pickle.UnpicklingError):
+        reason = reason.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0]
+        return f"is no pickle of tensors alone ({reason}); {refused}"
+    return f"is no whole checkpoint ({reason}); get it again"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _begins_like_a_checkpoint(path: Path) -> bool:
@@ -184,7 +206,9 @@ def _tensors(path: Path, loaded: Any) -> State:
 
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path} holds a {type(loaded).__name__} and no tensors by name; save a state_dict")
-    odd = [str(name) for name, value in loaded.items() if not isinstance(value, torch.Tensor)]
+    odd = [
+        str(name) for name, value in loaded.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+    ]
     if odd:
         raise CheckpointError(
             f"{path} holds more than tensors ({_some(odd)}); save the state_dict alone, or under one of "
