@@ -76,8 +76,8 @@ class Classifier:
 
     @classmethod
     def freeze(cls, spec: "Spec", model: nn.Module, weights_sha256: str, device: str) -> "Classifier":
-        """Put a model behind its normalisation, on a device, in evaluation mode, with no parameter to train."""
-        module = Normalised(model, spec.preprocessing, spec.text).to(device).eval().requires_grad_(False)
+        """Put a model behind its normalisation, on a device, in single precision, with nothing left to train."""
+        module = Normalised(model, spec.preprocessing, spec.text).float().to(device).eval().requires_grad_(False)
         return cls(spec, module, weights_sha256)
 
     @property
@@ -102,4 +102,4 @@ class Classifier:
                 f"{self.spec.text} takes float images of shape (n, 3, h, w) in [0, 1], "
                 f"got {images.dtype} of shape {tuple(images.shape)}"
             )
-        return self.module(images)  # type: ignore[no-any-return]
+        return self.module(images.float())  # type: ignore[no-any-return]

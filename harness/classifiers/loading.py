@@ -7,7 +7,8 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,12 +52,23 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
         spec = parse_spec(spec)
     file = _weights_file(spec) or _published_file(spec)
     import_torchvision()  # before a builder imports it on its own
-    model = _build(spec)
+    with _seeded():
+        model = _build(spec)
     if file is None:
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
     state = read_state(file)
     load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
     return Classifier.freeze(spec, model, file_sha256(file), device)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Draw the same numbers at each build, so that untrained weights are found again by their hash."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def identity(spec: Spec, loaded: "Callable[[], Classifier] | None" = None) -> dict[str, str]:
@@ -123,8 +135,9 @@ def _build(spec: Spec) -> "nn.Module":
         return _torchvision_model(entry.architecture, **widened)
     if spec.source == "torchvision":
         _check_torchvision_name(spec.name)
-        own = {"transform_input": _weights_file(spec) is None, "init_weights": False}
-        options = own if spec.name in _REMAPS_INPUT else {}
+        options: dict[str, Any] = {}
+        if spec.name in _REMAPS_INPUT:
+            options = {"transform_input": _is_published(spec), "init_weights": False}
         return _torchvision_model(spec.name, num_classes=spec.preprocessing.classes, **options)
     builders = {"timm": _from_timm, "hf": _from_timm, "hub": _from_hub, "python": _from_python}
     model: Any = builders[spec.source](spec)
@@ -137,6 +150,18 @@ def _build(spec: Spec) -> "nn.Module":
 
 def _torchvision_model(name: str, **options: Any) -> "nn.Module":
     return import_torchvision().models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
+
+
+def _is_published(spec: Spec) -> bool:
+    """Tell by hash whether weights are torchvision's own, so that a file means the same by name and by path."""
+    file = _weights_file(spec)
+    entries = import_torchvision().models.get_model_weights(spec.name).__members__.values()
+    return file is None or any(file_sha256(file).startswith(_pinned(entry.url)) for entry in entries)
+
+
+def _pinned(url: str) -> str:
+    """Read how a published file's sha256 begins off its name."""
+    return url.rpartition("-")[2].partition(".")[0]
 
 
 def _renamed(state: State) -> State:
@@ -158,12 +183,12 @@ def _torchvision_file(spec: Spec) -> Path:
     """Fetch the weights that torchvision publishes under a name, its V1 weights by default."""
     _check_torchvision_name(spec.name)
     entries = import_torchvision().models.get_model_weights(spec.name).__members__
-    name = spec.weights or next((entry for entry in entries if entry.endswith("_V1")), "IMAGENET1K_V1")
+    name = spec.weights or "IMAGENET1K_V1"
     if name not in entries:
         error = unknown(f"weights of {spec.name}", name, entries)
         raise UsageError(f"{error}; a file needs a suffix such as .safetensors or .pth")
     url = entries[name].url
-    return fetch(url, url.rpartition("-")[2].partition(".")[0])
+    return fetch(url, _pinned(url))
 
 
 def _from_timm(spec: Spec) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import http.client
 import pickle
 import re
 import warnings
@@ -87,7 +88,9 @@ def fetch(url: str, sha256_prefix: str) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_prefix, progress=False)
-        except (OSError, RuntimeError) as error:
+        except RuntimeError as error:  # how torch says that what it downloaded has another hash; it kept nothing
+            raise CheckpointError(f"weights: {url} is not what was published ({error}); try again later") from error
+        except (OSError, http.client.HTTPException) as error:
             raise DataMissing(f"weights: can't download {url} ({error}); put the file at {path}") from error
     found = file_sha256(path)
     if not found.startswith(sha256_prefix):
