@@ -3,10 +3,11 @@
 from collections.abc import Callable, Generator
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from harness.errors import HarnessError, UsageError
 from harness.studies.study import Study
-from harness.suite import claims, flags, parameters, summary
+from harness.suite import claims, flags, parameters, pins, summary
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected."""
+    pins.never_delete(config)
     try:
         config.stash[SESSION] = SuiteSession(config)
     except UsageError as error:
@@ -54,6 +56,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Account for claims whose tests never start, such as all on a GPU that is not there."""
+    if not claims.claim_of(item):
+        return (yield)
+    session = item.config.stash[SESSION]
+    with claims.accounted(item, alpha=session.request.alpha, strict_data=session.strict_data):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Turn missing evidence into a skip and bad data into one line, for tests that state a claim."""
     if not claims.claim_of(pyfuncitem):
@@ -67,7 +79,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
     session = config.stash[SESSION]
-    reports = [report for found in terminalreporter.stats.values() for report in found]
+    found = [report for reports in terminalreporter.stats.values() for report in reports]
+    reports = [report for report in found if isinstance(report, pytest.TestReport)]
     entries = summary.collect(reports)
     if entries:
         terminalreporter.section("claims")
@@ -102,3 +115,9 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
         return judgement
 
     return take_down
+
+
+@pytest.fixture
+def pinned(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Give what to compare a mapping of numbers with: its pin in `snapshots/`, within tolerances."""
+    return snapshot.with_defaults(extension_class=pins.Pins)

@@ -31,6 +31,11 @@ class Cast:
     subjects: tuple[Spec, ...]
     mark: str
 
+    def label(self, spec: Spec) -> str:
+        """Name a classifier in test ids: its label, numbered where several specs share it."""
+        same = [each for each in (self.baseline, *self.subjects) if each.label == spec.label]
+        return spec.label if len(same) == 1 else f"{spec.label}-{same.index(spec) + 1}"
+
 
 def published_cast() -> Cast:
     """Give the paper's own cast, judged on published figures."""
@@ -59,7 +64,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
         }
         for specs in choices[extra]:
             rows.append((cast.study, *(spec.text for spec in specs)))
-            ids.append("-".join([cast.study, *(spec.label for spec in specs)]))
+            ids.append("-".join([cast.study, *(cast.label(spec) for spec in specs)]))
             marks.append(getattr(pytest.mark, cast.mark))
     metafunc.parametrize(
         ("study", *extra),
