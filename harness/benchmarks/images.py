@@ -152,7 +152,12 @@ class _Pairs:
 
     def __init__(self, dataset: Dataset, fitting: Fitting) -> None:
         self._dataset = dataset
+        self._fitting = fitting
         self._transform = fitting.transform(presized=dataset.presized)
+
+    def __reduce__(self) -> "tuple[type[_Pairs], tuple[Dataset, Fitting]]":
+        # A worker that is not forked makes its own transform; torchvision's, unpickled, would import torchvision itself.
+        return _Pairs, (self._dataset, self._fitting)
 
     def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, int] | DataError":
         path = self._dataset.path(index)

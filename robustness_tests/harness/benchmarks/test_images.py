@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import pickle
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -10,7 +13,7 @@ from PIL import Image
 
 from data_fixtures.colours import write_cue_conflict, write_imagenet
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.benchmarks.images import Fitting, batches, read_image
+from harness.benchmarks.images import Fitting, _Pairs, batches, read_image
 from harness.errors import DataError
 
 
@@ -122,6 +125,16 @@ def test_batches_come_in_order_up_to_a_bad_image(tmp_path, workers):
     assert [next(found).indices, next(found).indices] == [[5, 0], [1, 2]]
     with pytest.raises(DataError, match="n01491361/0000.png is not an image"):
         next(found)
+
+
+def test_workers_need_not_be_forked(tmp_path):
+    write_imagenet(tmp_path, [7], per_class=1)
+    dataset = open_benchmark("imagenet", DataRoots(elsewhere={"imagenet": tmp_path}))
+    pickled = tmp_path / "pairs.pickle"
+    pickled.write_bytes(pickle.dumps(_Pairs(dataset, Fitting())))
+    code = f"import pickle; print(pickle.load(open({str(pickled)!r}, 'rb'))[0][1].shape)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "torch.Size([3, 224, 224])"
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
