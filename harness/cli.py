@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> int:
     def one(score: Score) -> Estimate:
         return estimate(score, _samples(laboratory, spec, score), alpha=request.alpha)
 
-    heading = {"classifier": spec.text, "benchmark": benchmark, "protocol": "classify"}
+    heading = {"classifier": spec.text, **_asked(laboratory, benchmark)}
     return _print(options, request, heading, benchmark, one)
 
 
@@ -75,7 +75,7 @@ def compare(options: argparse.Namespace) -> int:
         samples = [_samples(laboratory, spec, score) for spec in (first, second)]
         return difference(score, *samples, alpha=request.alpha)
 
-    heading = {"first": first.text, "second": second.text, "benchmark": benchmark, "protocol": "classify"}
+    heading = {"first": first.text, "second": second.text, **_asked(laboratory, benchmark)}
     return _print(options, request, heading, benchmark, one)
 
 
@@ -147,10 +147,17 @@ def _samples(laboratory: Laboratory, spec: Spec, score: Score) -> Samples:
     return laboratory.samples(spec, score.needs)
 
 
+def _asked(laboratory: Laboratory, benchmark: str) -> dict[str, Any]:
+    """Say what is measured: how many images there are, and of how many of the 1000 classes."""
+    dataset = laboratory.dataset(benchmark)
+    counts = {"available": len(dataset), **({"classes": dataset.classes} if dataset.classes else {})}
+    return {"benchmark": benchmark, "protocol": "classify", **counts}
+
+
 def _print(
     options: argparse.Namespace,
     request: Request,
-    heading: Mapping[str, str],
+    heading: Mapping[str, Any],
     benchmark: str,
     one: Callable[[Score], Estimate],
 ) -> int:

@@ -32,6 +32,7 @@ def run(data, capsys):
 def test_measure_prints_metrics_with_intervals_and_counts(run):
     code, out, _ = run("measure", RIGHT, "imagenet")
     assert code == 0
+    assert "available 20, classes 10" in out
     assert "top1                    90 %        (20 images, 99.9 % " in out
 
 
