@@ -89,6 +89,14 @@ def parse_placement(text: str) -> tuple[str, Path]:
     return find_benchmark(name).name, Path(folder)
 
 
+def describe(name: str, folder: Path) -> str:
+    """Name a benchmark that is there, with how many of its 1000 classes ImageNet holds: it may be fewer."""
+    if name != "imagenet":
+        return name
+    val = imagenet.val_folder(folder)
+    return f"imagenet ({sum(entry.is_dir() for entry in val.iterdir())} of 1000 classes)"
+
+
 def open_benchmark(name: str, roots: DataRoots) -> Dataset:
     """List and validate a benchmark's images; nothing is decoded yet.
 

@@ -16,8 +16,13 @@ def open_imagenet(folder: Path) -> Dataset:
     Raises:
         DataError: No image, an unknown wnid, or a file that is no image.
     """
+    return _open("imagenet", val_folder(folder), own_classes=None)
+
+
+def val_folder(folder: Path) -> Path:
+    """Find the folder that holds the wnid folders."""
     val = folder / "val"
-    return _open("imagenet", val if val.is_dir() else folder, own_classes=None)
+    return val if val.is_dir() else folder
 
 
 def open_imagenet_a(folder: Path) -> Dataset:

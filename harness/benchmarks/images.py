@@ -156,7 +156,7 @@ class _Pairs:
         self._transform = fitting.transform(presized=dataset.presized)
 
     def __reduce__(self) -> "tuple[type[_Pairs], tuple[Dataset, Fitting]]":
-        # A worker that is not forked makes its own transform; torchvision's, unpickled, would import torchvision itself.
+        # A worker that is not forked makes its own transform: unpickling torchvision's would import torchvision bare.
         return _Pairs, (self._dataset, self._fitting)
 
     def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, int] | DataError":

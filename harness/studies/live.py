@@ -56,7 +56,7 @@ class Laboratory:
         self._store = store
         self._plan = {text: list(benchmarks) for text, benchmarks in (plan or {}).items()}
         self._datasets: dict[str, Dataset | HarnessError] = {}
-        self._samples: dict[tuple[str, str], Sample | HarnessError] = {}
+        self._samples: dict[tuple[str, str], Sample | Exception] = {}
 
     def dataset(self, benchmark: str) -> Dataset:
         """Open a benchmark, once; what is wrong with it is raised each time it is asked for."""
@@ -91,8 +91,8 @@ class Laboratory:
                 try:
                     dataset = self.dataset(benchmark)
                     run, images = classified(dataset, spec, load_once, self._store, self.settings)
-                    sample: Sample | HarnessError = make_sample(benchmark, run.read(images, COLUMNS[benchmark]))
-                except HarnessError as error:
+                    sample: Sample | Exception = make_sample(benchmark, run.read(images, COLUMNS[benchmark]))
+                except Exception as error:  # kept, and raised again for each figure that needs this sample
                     sample = error
                 self._samples[spec.text, benchmark] = sample
 
@@ -164,7 +164,7 @@ class LiveStudy(Study):
         return score, self._laboratory.samples(self._specs[subject], score.needs)
 
 
-def _or_raise(found: T | HarnessError) -> T:
-    if isinstance(found, HarnessError):
+def _or_raise(found: T | Exception) -> T:
+    if isinstance(found, Exception):
         raise found
     return found

@@ -73,7 +73,7 @@ class Study(ABC):
         figure = self.figure(quantity, subject)
         if figure.estimate.images != quantity.published_images:
             return figure
-        return replace(figure, estimate=Estimate.exact(figure.estimate.value, figure.estimate.images))
+        return figure.as_exact()
 
     def compare(self, quantity: Quantity, first: str, second: str) -> Comparison:
         """Compare two classifiers, or a classifier with a row that the paper quotes, by one quantity."""

@@ -82,19 +82,41 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
 def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
     """Run a claim's test: no evidence is a skip and not a pass, bad data is one clear line and not a traceback."""
     __tracebackhide__ = True
+    with accounted(item, alpha=alpha, strict_data=strict_data):
+        yield
+    if not _has_verdict(item):
+        reason = f"{item.nodeid} states claim {claim_of(item)} but gave no verdict"
+        _enter_not_run(item, reason, alpha)
+        pytest.fail(reason, pytrace=False)
+
+
+@contextmanager
+def accounted(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
+    """Take down why a claim could not be judged, whatever it was that came in between, and say it in one line."""
+    __tracebackhide__ = True
     try:
         with _noticing(item):
             yield
     except NotMeasured as error:
-        enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, str(error)), alpha=alpha)
+        _enter_not_run(item, str(error), alpha)
         if strict_data and isinstance(error, DataMissing):
-            pytest.fail(f"{error} (--strict-data)", pytrace=False)
-        pytest.skip(str(error))
+            raise pytest.fail.Exception(f"{error} (--strict-data)", pytrace=False) from None
+        raise pytest.skip.Exception(str(error), _use_item_location=True) from None
     except HarnessError as error:
-        enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, str(error)), alpha=alpha)
-        pytest.fail(str(error), pytrace=False)
-    if not any(name == PROPERTY for name, _ in item.user_properties):
-        pytest.fail(f"{item.nodeid} states claim {claim_of(item)} but gave no verdict", pytrace=False)
+        _enter_not_run(item, str(error), alpha)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    except Exception as error:
+        if not (isinstance(error, AssertionError) and _has_verdict(item)):
+            _enter_not_run(item, f"{type(error).__name__}: {error}", alpha)
+        raise
+
+
+def _enter_not_run(item: pytest.Item, reason: str, alpha: float) -> None:
+    enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, reason), alpha=alpha)
+
+
+def _has_verdict(item: pytest.Item) -> bool:
+    return any(name == PROPERTY for name, _ in item.user_properties)
 
 
 @contextmanager

@@ -44,10 +44,16 @@ def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Reque
         UsageError: A value is not understood; says which option and what it takes.
     """
     values = {option.dest: get(option) for option in MEASURING}
+    placements = [parse_placement(text) for text in values["data"] or ()]
+    for name, _ in placements:
+        if sum(name == other for other, _ in placements) > 1:
+            raise UsageError(f"--data places {name} twice; give it one folder")
+    if not values["records"]:
+        raise UsageError("--records is empty; name a folder or leave it out")
     root = values["data_root"]
     images = values["images"]
     return Request(
-        roots=DataRoots(Path(root) if root else None, dict(parse_placement(text) for text in values["data"] or ())),
+        roots=DataRoots(Path(root) if root else None, dict(placements)),
         records=Path(values["records"]),
         settings=Settings(
             device=_device(values["device"]),

@@ -80,6 +80,8 @@ def expect_failures(items: Sequence[pytest.Item]) -> None:
         params = getattr(getattr(item, "callspec", None), "params", {})
         for marker in item.iter_markers("known_failure"):
             conditions = {key: value for key, value in marker.kwargs.items() if key != "reason"}
+            if unknown := conditions.keys() - params.keys():
+                raise pytest.UsageError(f"{item.nodeid}: known_failure names {min(unknown)!r}, which it does not take")
             if all(params.get(key) == value for key, value in conditions.items()):
                 item.add_marker(pytest.mark.xfail(reason=marker.kwargs["reason"], raises=AssertionError, strict=True))
 

@@ -2,12 +2,13 @@
 
 import shlex
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.benchmarks.catalog import BENCHMARKS
+from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.records.store import RecordStore
 from harness.studies.live import Laboratory, LiveStudy
 from harness.studies.published import PublishedStudy
@@ -44,10 +45,10 @@ class SuiteSession:
         """Give the lines that pytest prints before it collects."""
         roots = self.request.roots
         folders = {name: roots.folder(name) for name in BENCHMARKS}
-        found = [name for name, folder in folders.items() if folder and folder.is_dir()]
+        found = {name: folder for name, folder in folders.items() if folder and folder.is_dir()}
         missing = [name for name in folders if name not in found]
         return [
-            f"robustness claims: data root {roots.root or 'not given'}, found {', '.join(found) or 'nothing'}, "
+            f"robustness claims: data root {roots.root or 'not given'}, found {', '.join(starmap(describe, found.items())) or 'nothing'}, "
             f"missing {', '.join(missing) or 'nothing'}",
             f"robustness claims: records {self.request.records}, baseline {self.casts[1].baseline.label}, "
             f"subjects {', '.join(spec.label for spec in self.casts[1].subjects)}",
@@ -64,8 +65,8 @@ class SuiteSession:
         return self._studies[name]
 
     def write_report(self, entries: list[dict[str, Any]]) -> str | None:
-        """Write `verdicts.json` if a report was asked for; gives its path."""
-        if not self.report:
+        """Write `verdicts.json` if a report was asked for and there are verdicts; gives its path."""
+        if not (self.report and entries):
             return None
         settings = self.request.settings
         environment = {"device": settings.device, "precision": settings.precision, "seed": settings.seed}

@@ -5,6 +5,7 @@ import os
 import platform
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ Entry = Mapping[str, Any]
 def collect(reports: Iterable[Any]) -> list[dict[str, Any]]:
     """Gather the verdicts from finished tests' reports, each with the test's outcome, sorted by claim.
 
-    Reports of setup and teardown carry the same properties; each test is taken once.
+    A test that never got past its setup is taken from there; teardown only repeats what the call said.
     """
     entries: dict[tuple[str, int], dict[str, Any]] = {}
     for report in reports:
         for place, value in enumerate(value for name, value in report.user_properties if name == PROPERTY):
             expected = getattr(report, "wasxfail", None)
-            if report.when == "call":
+            if report.when != "teardown":
                 entries[report.nodeid, place] = {**value, "expected": expected or None}
     return sorted(entries.values(), key=lambda entry: (_claim_order(entry["claim"]), entry["study"], entry["test"]))
 
@@ -62,7 +63,8 @@ def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]
     absent = [entry for entry in entries if entry["verdict"] == "not_run"]
     for group in _grouped(absent, "study", "reason"):
         claims = ", ".join(dict.fromkeys(entry["claim"] for entry in group))
-        lines.append((f"not run, {group[0]['study']}: {claims} ({len(group)} verdicts)", "not_run"))
+        count = f"{len(group)} verdict{'s' * (len(group) > 1)}"
+        lines.append((f"not run, {group[0]['study']}: {claims} ({count})", "not_run"))
         lines += [(line, "note") for line in _wrapped(group[0]["reason"], width)]
     return lines
 
@@ -96,6 +98,8 @@ def write_json(folder: Path, entries: Sequence[Entry], *, command: str, settings
         beside.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
         beside.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
         raise HarnessError(f"--report {folder}: can't be written ({error.strerror})") from error
     return path
 
@@ -147,7 +151,8 @@ def _notes(verdict: str, same: Sequence[Entry]) -> list[str]:
 
 
 def _wrapped(note: str, width: int) -> list[str]:
-    return [f"       {line}" for line in textwrap.wrap(note, max(width, 60) - 8, break_on_hyphens=False)]
+    lines = textwrap.wrap(note, max(width, 60) - 8, break_on_hyphens=False, break_long_words=False)
+    return [f"       {line}" for line in lines]
 
 
 def _reason(entry: Entry) -> str:

@@ -4,6 +4,7 @@ A judgement holds only if the whole interval is on the right side, fails only if
 wrong side, and is undecided otherwise.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,6 +45,14 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"{self.title} of {self.subject}: {self.text()}"
+
+    def as_exact(self) -> "Figure":
+        """Give the figure without its interval, for questions in which sampling has no part."""
+        return replace(self, estimate=Estimate.exact(self.estimate.value, self.estimate.images))
+
+    def interval(self) -> str:
+        """Print the interval in the metric's unit."""
+        return _interval(self, self.estimate)
 
     def text(self, value: float | None = None) -> str:
         """Print a number, this figure's own by default, in its metric's unit."""
@@ -92,7 +101,7 @@ class Judgement:
         figure, estimate = self.figure, self.figure.estimate
         sample = f"{estimate.images:,} images" if estimate.images else "as published"
         if not estimate.is_exact:
-            sample += f", {figure.text(estimate.low)} to {figure.text(estimate.high)}"
+            sample += f", {figure.interval()}"
         because = f" {self.reason}." if self.reason else ""
         return (
             f"{figure.where}: {figure.title} of {figure.subject} is {figure.text()} ({sample}); "
@@ -209,6 +218,12 @@ def all_of(judgements: Sequence[Judgement]) -> Judgement:
     return min(judgements, key=lambda judgement: judgement.margin)
 
 
+def _interval(figure: Figure, estimate: Estimate) -> str:
+    if not math.isfinite(estimate.high - estimate.low):
+        return "too few images for an interval"
+    return f"{figure.text(estimate.low)} to {figure.text(estimate.high)}"
+
+
 def _decide(holds: bool, fails: bool) -> Verdict:
     return Verdict.HOLDS if holds else Verdict.FAILS if fails else Verdict.UNDECIDED
 
@@ -222,6 +237,4 @@ def _pointing(judgement: Judgement, comparison: Comparison) -> Judgement:
     difference, first = comparison.difference, comparison.first
     if difference.is_exact:
         return judgement
-    return judgement.because(
-        f"difference {first.text(difference.value)} ({first.text(difference.low)} to {first.text(difference.high)})"
-    )
+    return judgement.because(f"difference {first.text(difference.value)} ({_interval(first, difference)})")

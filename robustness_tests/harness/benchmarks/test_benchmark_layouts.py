@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_fixtures.colours import write_cue_conflict, write_image, write_imagenet, write_imagenet_a, write_imagenet_c
-from harness.benchmarks.catalog import BENCHMARKS, DataRoots, open_benchmark, parse_placement
+from harness.benchmarks.catalog import BENCHMARKS, DataRoots, describe, open_benchmark, parse_placement
 from harness.benchmarks.classes import class_index, imagenet_a_classes
 from harness.errors import DataError, DataMissing, UsageError
 
@@ -32,6 +32,13 @@ def test_imagenet_labels_come_from_wnids_and_not_from_places(tmp_path, below):
     assert dataset.labels.tolist() == [7, 7, 400, 400, 999, 999]
     assert (len(dataset), dataset.classes, dataset.presized, dataset.own_classes) == (6, 3, False, None)
     assert dataset.path(3) == tmp_path / "val" / WNIDS[400] / "0001.png"
+
+
+@pytest.mark.parametrize("below", ["val", ""], ids=["val", "no_val"])
+def test_fewer_classes_than_1000_are_said(tmp_path, below):
+    write_imagenet(tmp_path, [7, 400, 999], per_class=1)
+    assert describe("imagenet", tmp_path / below) == "imagenet (3 of 1000 classes)"
+    assert describe("imagenet-c", tmp_path) == "imagenet-c"
 
 
 def test_suffixes_count_in_any_case_and_hidden_and_loose_files_are_passed_over(tmp_path):

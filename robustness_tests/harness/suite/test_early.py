@@ -1,0 +1,42 @@
+"""Path options may be typed with a space: what is joined, what is left alone, and that a run then starts."""
+
+import pytest
+
+from harness.suite.early import join_paths
+
+
+@pytest.mark.parametrize("flag", ["--data-root", "--records", "--report"])
+def test_a_folder_is_joined_to_its_option(flag, tmp_path):
+    assert join_paths(["-m", "full", flag, str(tmp_path), "-q"]) == ["-m", "full", f"{flag}={tmp_path}", "-q"]
+
+
+def test_every_one_of_several_is_joined(tmp_path):
+    typed = ["--data-root", str(tmp_path), "--records", str(tmp_path)]
+    assert join_paths(typed) == [f"--data-root={tmp_path}", f"--records={tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["--images", "7"], id="not_a_path"),
+        pytest.param(["--data-root", "/no/such/folder"], id="not_there"),
+        pytest.param(["--data-root=/", "/"], id="joined_already"),
+        pytest.param(["--strict-data", "/"], id="a_switch_takes_no_value"),
+        pytest.param(["--rootdir", "/"], id="of_another_plugin"),
+        pytest.param(["/", "--data-root"], id="path_before_option"),
+    ],
+)
+def test_all_else_is_left_alone(typed):
+    assert join_paths(typed) == typed
+
+
+def test_a_folder_outside_the_project_may_follow_a_space(run_suite, tmp_path):
+    data = tmp_path / "data of all kinds"
+    (data / "imagenet").mkdir(parents=True)
+    # Nothing here names a file of the project: pytest would take the folders for what it is to run.
+    run = run_suite("--data-root", data, "-m", "quick", "-k", "humans", "--records", tmp_path)
+    assert run.code == 0, run.out + run.err
+    assert f"data root {data}, found imagenet, missing imagenet-c, imagenet-a, cue-conflict" in run.line("data root")
+    assert f"records {tmp_path}," in run.line("baseline")
+    assert run.counts["passed"] == 5

@@ -1,0 +1,171 @@
+"""The options of the suite as pytest takes them: wrong values end the run in one line, before anything is collected."""
+
+import pytest
+
+from harness.errors import UsageError
+from harness.suite import flags
+from harness.suite.flags import CLAIMS, MEASURING, Option, value_of
+from harness.suite.options import read_classifiers, read_request, resolve_device
+
+PATH = Option("--data-root", "where", "DIR", "from default", ini="data_root", env="ROBUSTNESS_DATA")
+
+
+def request_of(**given):
+    """Read a request in which only what is given was typed."""
+    return read_request(lambda option: value_of(option, given.get(option.dest), environment={}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device": "cud"}, "unknown value of --device 'cud'; known: cuda, cpu, auto"),
+        ({"device": "cuda:"}, "unknown value of --device 'cuda:'; known: cuda, cpu, auto"),
+        ({"precision": "fp16"}, "unknown value of --precision 'fp16'; known: bf16, fp32, tf32"),
+        ({"alpha": "0"}, "--alpha '0' is not a number between 0 and 0.5, e.g. 1e-3"),
+        ({"alpha": "0.5"}, "--alpha '0.5' is not a number between 0 and 0.5, e.g. 1e-3"),
+        ({"alpha": "nan"}, "--alpha 'nan' is not a number between 0 and 0.5, e.g. 1e-3"),
+        ({"alpha": "1e-3x"}, "--alpha '1e-3x' is not a number between 0 and 0.5, e.g. 1e-3"),
+        ({"images": "0"}, "--images '0' is not a whole number of at least 1"),
+        ({"images": "1.5"}, "--images '1.5' is not a whole number of at least 1"),
+        ({"images": ""}, "--images '' is not a whole number of at least 1"),
+        ({"batch_size": "-1"}, "--batch-size '-1' is not a whole number of at least 1"),
+        ({"seed": "-1"}, "--seed '-1' is not a whole number of at least 0 and at most 4294967295"),
+        ({"seed": "4294967296"}, "--seed '4294967296' is not a whole number of at least 0 and at most 4294967295"),
+        ({"data": ["imagenet-c"]}, "--data 'imagenet-c' is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C"),
+        (
+            {"data": ["imagenet-c="]},
+            "--data 'imagenet-c=' is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C",
+        ),
+        (
+            {"data": ["imagenet_c=/d"]},
+            "unknown benchmark 'imagenet_c'; known: imagenet-c, imagenet, imagenet-a, cue-conflict",
+        ),
+    ],
+    ids=lambda value: "-".join(f"{name}_{word}" for name, word in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_value_that_is_not_understood_is_told(given, message):
+    with pytest.raises(UsageError) as caught:
+        request_of(**given)
+    assert str(caught.value) == message
+
+
+def test_values_are_read():
+    request = request_of(
+        data_root="/d", data=["imagenet-a=/a"], images="7", device="cuda:3", batch_size="auto", seed="9"
+    )
+    assert str(request.roots.folder("imagenet")) == "/d/imagenet"
+    assert str(request.roots.folder("imagenet-a")) == "/a"
+    settings = request.settings
+    assert (settings.images, settings.device, settings.batch_size, settings.seed) == (7, "cuda:3", None, 9)
+    assert (settings.precision, request.alpha, str(request.records)) == ("fp32", 1e-3, flags.DEFAULT_RECORDS)
+
+
+def test_the_paper_s_classifiers_are_the_default():
+    baseline, subjects = read_classifiers(None, None)
+    assert baseline.label == "resnext101_32x8d"
+    assert [subject.label for subject in subjects] == [f"resnext101_32x{width}d_wsl" for width in (8, 16, 32, 48)]
+
+
+def test_lists_of_classifiers_add_up_and_leave_the_baseline_out():
+    _, subjects = read_classifiers(["alexnet, resnext101_32x8d", "timm:a?mean=0,0,0&std=1,1,1"], None)
+    assert [subject.text for subject in subjects] == ["alexnet", "timm:a?mean=0,0,0&std=1,1,1"]
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "baseline", "message"),
+    [
+        pytest.param(["alexnet,alexnet"], None, "--classifiers names alexnet twice", id="twice"),
+        pytest.param(["alexnet", "alexnet"], None, "--classifiers names alexnet twice", id="twice_in_two_options"),
+        pytest.param(["alexnet"], "alexnet", "--classifiers names no classifier", id="baseline_only"),
+        pytest.param([","], None, "--classifiers names no classifier beside the baseline", id="none"),
+        pytest.param(["alexnt"], None, "unknown classifier 'alexnt'; known: alexnet, ", id="unknown"),
+        pytest.param(None, "resnext101_32x8", "unknown classifier 'resnext101_32x8'; known: resnext101_32x8d, ",
+                     id="unknown_baseline"),
+        pytest.param(["tim:resnet18"], None, "unknown source of a classifier 'tim'; known: t", id="unknown_source"),
+    ],
+)  # fmt: skip
+def test_classifiers_that_are_not_understood_are_told(classifiers, baseline, message):
+    with pytest.raises(UsageError) as caught:
+        read_classifiers(classifiers, baseline)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(device) for device in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
+    with pytest.raises(UsageError, match="--device cuda:2: this machine has 2 CUDA devices"):
+        resolve_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "ini", "environment", "expected"),
+    [
+        ("typed", "from ini", "from environment", "typed"),
+        (None, "from ini", "from environment", "from ini"),
+        (None, "", "from environment", "from environment"),
+        (None, "", "", "from default"),
+        ("", "from ini", "from environment", ""),
+    ],
+)
+def test_the_command_line_beats_the_ini_file_beats_the_environment(given, ini, environment, expected):
+    values = {"data_root": ini}
+    assert value_of(PATH, given, values.__getitem__, {"ROBUSTNESS_DATA": environment}) == expected
+
+
+def test_an_option_of_no_environment_variable_reads_none():
+    assert value_of(Option("--seed", "seed", "N", "0"), None, environment={"": "7"}) == "0"
+
+
+def test_flags_and_ini_keys_are_unique():
+    every = (*MEASURING, *CLAIMS)
+    assert len({option.flag for option in every}) == len({option.dest for option in every}) == len(every)
+    assert [option.ini for option in every if option.ini] == ["data_root", "records", "report"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        pytest.param("--device=cud", "unknown value of --device 'cud'; known: cuda, cpu, auto", id="device"),
+        pytest.param("--baseline=alexnt", "unknown classifier 'alexnt'; known: alexnet, ", id="baseline"),
+    ],
+)
+def test_a_wrong_value_ends_the_run_in_one_line(run_suite, typed, told):
+    run = run_suite(typed, "-m", "quick")
+    assert run.code == 4
+    (line,) = filter(None, run.err.splitlines())
+    assert line.startswith(f"ERROR: {told}")
+    assert run.out.strip() == ""
+
+
+def test_a_wrong_value_does_not_hang_workers(run_suite):
+    run = run_suite("--alpha=7", "-m", "quick", "-n", "2")
+    assert run.code == 4
+    assert "ERROR: --alpha '7' is not a number between 0 and 0.5" in run.err
+
+
+def test_all_options_are_shown_in_one_group(run_suite):
+    run = run_suite("--help")
+    assert run.code == 0
+    group = run.out.partition("\nrobustness claims:\n")[2].partition("\n\n")[0]
+    shown = [line.split()[0].partition("=")[0] for line in group.splitlines() if line.startswith("  --")]
+    assert shown == [option.flag for option in (*MEASURING, *CLAIMS)]
+    assert all(f"default of {option.flag}" in run.out for option in (*MEASURING, *CLAIMS) if option.ini)
+
+
+@pytest.mark.parametrize("source", ["environment", "ini"])
+def test_folders_may_be_given_by_the_environment_or_the_ini_file(run_suite, tmp_path, source):
+    ini = ["-o", f"data_root={tmp_path}/ini", "-o", f"records={tmp_path}/kept", "-o", f"report={tmp_path}/report"]
+    run = run_suite(
+        *("-m", "quick", "-k", "humans", "robustness_tests/test_table3_shape_bias.py"),
+        *(ini if source == "ini" else []),
+        env={"ROBUSTNESS_DATA": f"{tmp_path}/environment"},
+    )
+    records = f"{tmp_path}/kept" if source == "ini" else flags.DEFAULT_RECORDS
+    assert f"data root {tmp_path}/{source}, found nothing, missing imagenet, " in run.line("data root")
+    assert f"records {records}, baseline resnext101_32x8d, subjects resnext101_32x8d_wsl, " in run.line("baseline")
+    assert (tmp_path / "report" / "verdicts.json").exists() == (source == "ini")

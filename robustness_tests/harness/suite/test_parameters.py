@@ -1,0 +1,137 @@
+"""Studies and classifiers as parameters: which tests there are, in which order, and what they will need."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from harness.classifiers.spec import parse_spec
+from harness.suite.parameters import (
+    Cast,
+    dearest_first,
+    expect_failures,
+    measuring_plan,
+    parametrize,
+    published_cast,
+)
+
+BIG, SMALL, BASE = "resnext101_32x48d_wsl", "resnext50_32x4d", "resnext101_32x8d"
+CAST = Cast("paper", parse_spec(BASE), (parse_spec(SMALL), parse_spec(BIG)), "full")
+
+
+class Item:
+    """As much of a pytest item as parameters are read from."""
+
+    def __init__(self, name, *marks, **params):
+        self.name = name
+        self.marks = [mark.mark for mark in marks]
+        self.callspec = SimpleNamespace(params=params)
+
+    def __repr__(self):
+        return self.name
+
+    def iter_markers(self, name):
+        return (mark for mark in self.marks if mark.name == name)
+
+    def add_marker(self, mark):
+        self.marks.append(mark.mark)
+
+
+class Asked:
+    """As much of a metafunc as tests are made from; keeps what it is asked to make."""
+
+    def __init__(self, *names, claim=True):
+        self.fixturenames = names
+        self.definition = SimpleNamespace(get_closest_marker=lambda name: claim or None)
+        self.ids = self.rows = self.marks = None
+
+    def parametrize(self, names, rows, *, indirect, scope):
+        assert (indirect, scope) == (["study"], "session")
+        self.names = names
+        self.ids = [row.id for row in rows]
+        self.rows = [row.values for row in rows]
+        self.marks = [[mark.name for mark in row.marks] for row in rows]
+
+
+def names(items):
+    return [item.name for item in items]
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids"),
+    [
+        (("study",), ["paper"]),
+        (("study", "subject"), [f"paper-{SMALL}", f"paper-{BIG}"]),
+        (("study", "classifier"), [f"paper-{BASE}", f"paper-{SMALL}", f"paper-{BIG}"]),
+        (("study", "narrower", "wider"), [f"paper-{SMALL}-{BIG}"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_test_is_made_for_each_that_it_takes(asked, ids):
+    metafunc = Asked(*asked, "verdict")
+    parametrize(metafunc, [CAST])
+    assert metafunc.names == asked
+    assert metafunc.ids == ids
+    assert {row[0] for row in metafunc.rows} == {"paper"}
+    assert metafunc.marks == [["full"]] * len(ids)
+
+
+def test_each_study_brings_its_own_mark():
+    metafunc = Asked("study", "subject")
+    parametrize(metafunc, [published_cast(), CAST])
+    assert metafunc.marks == [["quick"]] * 4 + [["full"]] * 2
+
+
+@pytest.mark.parametrize("metafunc", [Asked("subject"), Asked("study", claim=False)], ids=["no_study", "no_claim"])
+def test_other_tests_are_let_alone(metafunc):
+    parametrize(metafunc, [CAST])
+    assert metafunc.rows is None
+
+
+def test_a_known_failure_is_expected_where_all_its_parameters_match():
+    known = pytest.mark.known_failure(study="paper", subject=BIG, reason="a slip")
+    items = [
+        Item("match", known, study="paper", subject=BIG, quantity="mce"),
+        Item("other_subject", known, study="paper", subject=SMALL),
+        Item("other_study", known, study="published", subject=BIG),
+        Item("not_known", study="paper", subject=BIG),
+    ]
+    expect_failures(items)
+    expected = {item.name: mark for item in items for mark in item.iter_markers("xfail")}
+    assert list(expected) == ["match"]
+    assert expected["match"].kwargs == {"reason": "a slip", "raises": AssertionError, "strict": True}
+
+
+def test_dearest_classifiers_come_first_and_all_else_before_them():
+    items = [
+        Item("cheap", study="paper", subject=SMALL),
+        Item("study_alone", study="paper"),
+        Item("dear", study="paper", subject=BIG),
+        Item("middling", study="paper", classifier=BASE),
+        Item("published", study="published", subject=BIG),
+        Item("step", study="paper", narrower=SMALL, wider=BIG),
+        Item("of_no_claim"),
+        Item("cheap_again", study="paper", classifier=SMALL),
+    ]
+    dearest_first(items, [published_cast(), CAST])
+    assert names(items) == [
+        *("published", "of_no_claim", "dear", "step", "middling", "cheap", "cheap_again", "study_alone")
+    ]
+
+
+def test_the_plan_lists_what_each_classifier_is_needed_for():
+    items = [
+        Item("c", pytest.mark.needs("imagenet-c", "imagenet"), study="paper", subject=SMALL),
+        Item("a", pytest.mark.needs("imagenet-a"), pytest.mark.needs("imagenet"), study="paper", classifier=BIG),
+        Item("published", pytest.mark.needs("imagenet-p"), study="published", subject=BIG),
+        Item("of_no_claim", pytest.mark.needs("imagenet-p")),
+    ]
+    assert measuring_plan(items, [published_cast(), CAST]) == {
+        SMALL: ["imagenet-c", "imagenet"],
+        BIG: ["imagenet-a", "imagenet"],
+        BASE: ["imagenet-c", "imagenet", "imagenet-a"],
+    }
+
+
+def test_a_test_of_the_whole_study_needs_every_classifier():
+    item = Item("widest", pytest.mark.needs("cue-conflict"), study="paper")
+    assert measuring_plan([item], [CAST]) == {name: ["cue-conflict"] for name in (SMALL, BIG, BASE)}
