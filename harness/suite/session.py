@@ -47,11 +47,13 @@ class SuiteSession:
         folders = {name: roots.folder(name) for name in BENCHMARKS}
         found = {name: folder for name, folder in folders.items() if folder and folder.is_dir()}
         missing = [name for name in folders if name not in found]
+        there = ", ".join(starmap(describe, found.items())) or "nothing"
+        cast = self.casts[1]
         return [
-            f"robustness claims: data root {roots.root or 'not given'}, found {', '.join(starmap(describe, found.items())) or 'nothing'}, "
+            f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
             f"missing {', '.join(missing) or 'nothing'}",
-            f"robustness claims: records {self.request.records}, baseline {self.casts[1].baseline.label}, "
-            f"subjects {', '.join(spec.label for spec in self.casts[1].subjects)}",
+            f"robustness claims: records {self.request.records}, baseline {cast.baseline.label}, "
+            f"subjects {', '.join(spec.label for spec in cast.subjects)}",
         ]
 
     def plan(self, items: list[pytest.Item]) -> None:

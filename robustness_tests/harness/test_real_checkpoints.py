@@ -1,11 +1,16 @@
 """Real ImageNet-trained checkpoints on real images, against counts that other code found and a plain torch loop."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.scores import SCORES, find_score
 
 pytestmark = pytest.mark.real
 
@@ -33,7 +38,12 @@ HITS = {
 
 
 @pytest.fixture(scope="module")
-def laboratory(real_data, real_checkpoints, tmp_path_factory):
+def records(tmp_path_factory):
+    return tmp_path_factory.mktemp("records")
+
+
+@pytest.fixture(scope="module")
+def laboratory(real_data, real_checkpoints, records):
     from harness.benchmarks.catalog import DataRoots
     from harness.engines.local import Settings
     from harness.records.store import RecordStore
@@ -41,7 +51,7 @@ def laboratory(real_data, real_checkpoints, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(real_checkpoints)
-        yield Laboratory(DataRoots(real_data), RecordStore(tmp_path_factory.mktemp("records")), Settings())
+        yield Laboratory(DataRoots(real_data), RecordStore(records), Settings())
 
 
 def specs(real_checkpoints, name):
@@ -64,8 +74,6 @@ def test_shape_bias_counts_are_those_of_a_plain_torch_loop(laboratory, real_data
     from PIL import Image
     from safetensors.torch import load_file
 
-    from harness.scores import SCORES
-
     samples = laboratory.samples(specs(real_checkpoints, "mobilenet_025"), ["cue-conflict"])
     found = {name: score.value(samples) for name, score in SCORES["cue-conflict"].items() if score.is_count}
 
@@ -82,11 +90,35 @@ def test_shape_bias_counts_are_those_of_a_plain_torch_loop(laboratory, real_data
         pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 255
         with torch.inference_mode():
             logits = model((pixels - 0.50196) / 0.50196)[0]
-        by_class = category_of[max(classes, key=lambda index: float(logits[index]))]
-        means = {category: float(logits.softmax(0)[list(CATEGORY_INDICES[category])].mean()) for category in CATEGORIES}
+        probabilities = logits.softmax(0).numpy()
+        by_class = category_of[classes[int(logits[classes].argmax())]]
+        means = {category: probabilities[list(CATEGORY_INDICES[category])].mean() for category in CATEGORIES}
         by_category = max(means, key=means.get)
         counts["shape_hits"] += by_class == shape
         counts["texture_hits"] += by_class == texture
         counts["shape_hits_geirhos"] += by_category == shape != texture
         counts["texture_hits_geirhos"] += by_category == texture != shape
     assert found == counts
+
+
+def test_claims_are_judged_on_real_checkpoints(laboratory, records, real_data, real_checkpoints, request, tmp_path):
+    """The main job, as a user types it: no checkpoint of this kind is near humans, and all of that is in the report."""
+    narrow, wide = (HITS[name][0].format(real_checkpoints) for name in ("mobilenet_025", "mobilenet_100"))
+    command = [sys.executable, "-m", "pytest", "-m", "full", "-q", "-p", "no:cacheprovider", "robustness_tests"]
+    options = {"data-root": real_data, "records": records, "report": tmp_path, "baseline": narrow, "classifiers": wide}
+    done = subprocess.run(
+        [*command, *(f"--{name}={value}" for name, value in options.items())],
+        cwd=request.config.rootpath,
+        env={**os.environ, "PYTHONPATH": str(real_checkpoints)},
+        capture_output=True,
+        text=True,
+    )
+    verdicts = json.loads((tmp_path / "verdicts.json").read_text())["verdicts"]
+    found = {(entry["claim"], entry["subject"]): entry for entry in verdicts}
+    for spec, name in ((narrow, "mobilenet_025"), (wide, "mobilenet_100")):
+        entry = found["C14", spec]
+        score = find_score("cue-conflict", "shape_bias")
+        measured = score.value(laboratory.samples(specs(real_checkpoints, name), ["cue-conflict"]))
+        assert (entry["verdict"], entry["images"], entry["value"]) == ("holds", 1201, measured)
+        assert entry["interval"][0] < measured < entry["interval"][1] < 0.25
+    assert "C14    paper  shape_bias" in done.stdout
