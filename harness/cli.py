@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from harness.benchmarks.catalog import BENCHMARKS, find_benchmark
+from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
-from harness.errors import HarnessError, NotMeasured, UsageError, unknown
+from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, UsageError, unknown
 from harness.records.store import RecordStore
 from harness.scores import SCORES, Samples, Score, difference, estimate
 from harness.studies.live import Laboratory
@@ -24,7 +24,6 @@ from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 
 COMMANDS = ("measure", "compare", "doctor")
-NO_ROOT = "no --data-root given"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: As typed after `python -m harness`; the process's own by default.
     """
-    logging.basicConfig(format="harness: %(message)s", level=logging.INFO, stream=sys.stderr)
+    _log_to_stderr()
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if typed and not typed[0].startswith("-") and typed[0] not in COMMANDS:
@@ -50,6 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: stopped; what was measured is kept, the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _log_to_stderr() -> None:
+    """Say what the harness warns of and how far it is; third parties keep their own ways."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("harness: %(message)s"))
+    logger = logging.getLogger("harness")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -80,24 +88,39 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print what this machine has: devices, versions, data found or missing, the store."""
+    """Print what this machine has: devices, versions, data found, missing or wrong, the store."""
     import torch
 
     request = _request(options)
-    folders = {name: request.roots.folder(name) for name in BENCHMARKS}
-    data = {name: str(folder) for name, folder in folders.items() if folder and folder.is_dir()}
+    data: dict[str, dict[str, Any] | None] = {}
+    problems: dict[str, str] = {}
+    for name in BENCHMARKS:
+        try:
+            dataset = open_benchmark(name, request.roots)
+            data[name] = {"folder": str(request.roots.folder(name)), "images": len(dataset), "classes": dataset.classes}
+        except DataMissing as error:
+            data[name] = None
+            problems[name] = f"missing; {error}"
+        except DataError as error:
+            data[name] = None
+            problems[name] = f"wrong; {error}"
     devices = ["cpu", *(torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count()))]
     runs = len(RecordStore(request.records).runs())
     if options.json:
         found = {"versions": versions(), "devices": devices, "records": str(request.records), "runs": runs}
-        print(json.dumps({**found, "data": {name: data.get(name) for name in BENCHMARKS}}, indent=1))
-        return 0
-    print("versions  " + ", ".join(f"{name} {version}" for name, version in versions().items()))
-    print(f"devices   {', '.join(devices)}")
-    for name, folder in folders.items():
-        print(f"data      {name}: {data.get(name) or f'missing ({folder or NO_ROOT}); get {BENCHMARKS[name].origin}'}")
-    print(f"records   {request.records}: {runs} runs")
-    return 0
+        print(json.dumps({**found, "data": data, "problems": problems}, indent=1))
+    else:
+        print("versions  " + ", ".join(f"{name} {version}" for name, version in versions().items()))
+        print(f"devices   {', '.join(devices)}")
+        for name, there in data.items():
+            print(f"data      {name}: " + (problems[name] if there is None else _described(there)))
+        print(f"records   {request.records}: {runs} runs")
+    return int(any(problem.startswith("wrong") for problem in problems.values()))
+
+
+def _described(there: Mapping[str, Any]) -> str:
+    of = f" of {there['classes']} classes" if there["classes"] else ""
+    return f"{there['folder']}, {there['images']:,} images{of}"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,6 +7,8 @@ harness catches `HarnessError`, prints the line and exits; nothing else is ever 
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 20
+
 
 class HarnessError(Exception):
     """Base of all errors that are told to the user as one line. Exit code 1."""
@@ -56,4 +58,6 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> UsageError:
     >>> str(unknown("benchmark", "imagenet_c", ["imagenet", "imagenet-c"]))
     "unknown benchmark 'imagenet_c'; known: imagenet-c, imagenet"
     """
-    return UsageError(f"unknown {kind} {word!r}; known: {', '.join(known_nearest_first(word, known))}")
+    nearest = known_nearest_first(word, known)
+    more = f" and {len(nearest) - _LISTED} more" if len(nearest) > _LISTED else ""
+    return UsageError(f"unknown {kind} {word!r}; known: {', '.join(nearest[:_LISTED])}{more}")

@@ -5,6 +5,7 @@ bytes an image that its scores read; so millions of records are judged in little
 """
 
 import functools
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,8 @@ class Score:
         needs: Benchmarks whose samples it reads; the first is its own.
         value: From the samples of those benchmarks to the number; ValueError where they are too small.
         percent: Whether it is printed in percent.
-        count: For shares of images: from the samples to (hits, images), which gives an exact interval.
+        count: For shares of independent images: from the samples to (hits, images), which gives an exact interval.
+        bounds: The least and the greatest value that it can have.
         is_count: It is a number of images itself, with no interval of its own.
     """
 
@@ -48,6 +50,7 @@ class Score:
     percent: bool = True
     count: Callable[[Samples], tuple[int, int]] | None = None
     is_count: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 # The records' columns that `make_sample` reads, by benchmark.
@@ -103,7 +106,8 @@ def _share(name: str, benchmark: str, hit: str) -> Score:
             raise ValueError(f"{name}: no images")
         return hits / images
 
-    return Score(name, (benchmark,), value, count=count)
+    # The 75 corrupted copies of an image are no 75 images: there the jackknife, which leaves out all of them at once.
+    return Score(name, (benchmark,), value, count=None if benchmark == "imagenet-c" else count)
 
 
 def corruption_means(sample: Sample) -> dict[str, float]:
@@ -113,6 +117,11 @@ def corruption_means(sample: Sample) -> dict[str, float]:
         ValueError: One of the 75 cells has no image.
     """
     images = np.bincount(sample["cell"], minlength=len(CELLS))
+    if not images.all():
+        raise ValueError(
+            f"{len(sample['cell']):,} of its (cell, image) pairs reach {np.count_nonzero(images)} of the 75 cells; "
+            "mCE needs all, so ask for more with --images"
+        )
     wrong = np.bincount(sample["cell"], weights=~sample["correct"], minlength=len(CELLS))
     present = {cell: float(wrong[place] / images[place]) for place, cell in enumerate(CELLS) if images[place]}
     return corruption.mean_over_severities(present)
@@ -154,6 +163,8 @@ def _shape_scores(rule: str, suffix: str) -> list[Score]:
         used = sample["shape"] != sample["texture"]
         if rule == "by_class":
             used = used | sample["stray"]
+        if not used.any():
+            raise ValueError("no image has a shape and a texture of different categories")
         return shape_bias.shape_bias(sample[rule][used], sample["shape"][used], sample["texture"][used])
 
     def bias(samples: Samples) -> float:
@@ -182,8 +193,8 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
     for benchmark, scores in {
         "imagenet": [_share("top1", "imagenet", "correct"), _share("top5", "imagenet", "in_top5")],
         "imagenet-c": [
-            Score("mce", ("imagenet-c",), _mce),
-            Score("rel_mce", ("imagenet-c", "imagenet"), _relative_mce),
+            Score("mce", ("imagenet-c",), _mce, bounds=(0.0, math.inf)),
+            Score("rel_mce", ("imagenet-c", "imagenet"), _relative_mce, bounds=(-math.inf, math.inf)),
             _share("top1", "imagenet-c", "correct"),
         ],
         "imagenet-a": [
@@ -255,9 +266,12 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
     images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
     scale = sum(abs(weight) for weight, _, _ in terms)
     try:
-        return jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
+        found = jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
     except ValueError as error:
         raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error
+    extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
+    least, greatest = sum(low for low, _ in extremes), sum(high for _, high in extremes)
+    return replace(found, low=max(found.low, least), high=min(found.high, greatest))
 
 
 def _keep(sample: Sample, kept_groups: Mask) -> Sample:

@@ -86,7 +86,7 @@ def parse_placement(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not (equals and folder):
         raise UsageError(f"--data {text!r} is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C")
-    return find_benchmark(name).name, Path(folder)
+    return find_benchmark(name).name, Path(folder).expanduser()
 
 
 def describe(name: str, folder: Path) -> str:

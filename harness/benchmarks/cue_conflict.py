@@ -28,20 +28,20 @@ def open_cue_conflict(folder: Path) -> Dataset:
     if folders and loose:
         raise DataError(f"cue-conflict: {loose[0]} lies beside folders; keep all images in {folder} or all in folders")
     if folders:
-        files = [(f"{sub.name}/{name}", size) for sub in folders for name, size in list_images("cue-conflict", sub)]
+        images = [f"{sub.name}/{name}" for sub in folders for name in list_images("cue-conflict", sub)]
     elif visible:
-        files = list_images("cue-conflict", folder)
+        images = list_images("cue-conflict", folder)
     else:
         raise no_images("cue-conflict", folder)
-    shapes, textures = zip(*(_categories(folder, name) for name, _ in files), strict=True)
+    shapes, textures = zip(*(_categories(folder, image) for image in images), strict=True)
     fingerprint = Fingerprint()
-    fingerprint.add("", files)
+    fingerprint.add("", images)
     return Dataset(
         benchmark="cue-conflict",
         root=folder,
         cells=("",),
-        images=tuple(name for name, _ in files),
-        labels=np.full(len(files), -1, dtype=np.int16),
+        images=tuple(images),
+        labels=np.full(len(images), -1, dtype=np.int16),
         presized=True,
         own_classes=tuple(sorted(index for indices in CATEGORY_INDICES.values() for index in indices)),
         categories={"shape": shapes, "texture": textures},

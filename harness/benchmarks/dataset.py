@@ -27,7 +27,8 @@ class Dataset:
         presized: Images are already 224 x 224 and are never resized (PROTOCOLS: a resize moves the numbers).
         own_classes: The class indices among which this benchmark decides; None for all 1000.
         categories: Per image, further labels by name, e.g. `shape` and `texture`.
-        fingerprint: sha256 over every cell, image path and file size: what the records of this data are kept under.
+        fingerprint: sha256 over every cell and image path: what the records of this data are kept under. Whether an
+            image still is the one that was measured, its record tells (`images.FileFacts`).
     """
 
     benchmark: str
@@ -64,10 +65,10 @@ class Fingerprint:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add(self, cell: str, files: Iterable[tuple[str, int]]) -> None:
-        """Take in the (path, size in bytes) pairs of a cell, sorted by path."""
-        for name, size in files:
-            self._hash.update(f"{cell}\0{name}\0{size}\n".encode())
+    def add(self, cell: str, images: Iterable[str]) -> None:
+        """Take in the paths of a cell's images, sorted."""
+        for image in images:
+            self._hash.update(f"{cell}\0{image}\n".encode())
 
     @property
     def value(self) -> str:

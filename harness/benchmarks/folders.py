@@ -14,8 +14,8 @@ from harness.errors import DataError, known_nearest_first
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 
 
-def list_images(benchmark: str, folder: Path) -> list[tuple[str, int]]:
-    """List the (file name, size in bytes) pairs of a folder's images, sorted by name; hidden files are passed over.
+def list_images(benchmark: str, folder: Path) -> list[str]:
+    """List the file names of a folder's images, sorted; hidden files are passed over.
 
     Raises:
         DataError: There is a file that is no image by its suffix, or the folder holds no image.
@@ -24,14 +24,14 @@ def list_images(benchmark: str, folder: Path) -> list[tuple[str, int]]:
     for entry in _visible(folder):
         if not entry.name.lower().endswith(IMAGE_SUFFIXES) or not entry.is_file():
             raise DataError(f"{benchmark}: {entry.path} is not an image; expected only JPEG, PNG or WebP files there")
-        files.append((entry.name, entry.stat().st_size))
+        files.append(entry.name)
     if not files:
         raise no_images(benchmark, folder)
     return sorted(files)
 
 
-def list_class_folders(benchmark: str, folder: Path) -> list[tuple[str, int]]:
-    """List the (wnid/file name, size in bytes) pairs of a folder of wnid folders, sorted.
+def list_class_folders(benchmark: str, folder: Path) -> list[str]:
+    """List the `wnid/file name` of every image in a folder of wnid folders, sorted.
 
     Files beside the wnid folders (a README, a licence) are passed over.
 
@@ -46,8 +46,10 @@ def list_class_folders(benchmark: str, folder: Path) -> list[tuple[str, int]]:
                 f"{benchmark}: {folder / wnid} is named after none of the 1000 ImageNet wnids; nearest: {near}"
             )
     if not wnids:
-        raise no_images(benchmark, folder)
-    return [(f"{wnid}/{name}", size) for wnid in wnids for name, size in list_images(benchmark, folder / wnid)]
+        raise DataError(
+            f"{benchmark}: no class folder in {folder}; expected folders of images named by wnid, e.g. n01440764"
+        )
+    return [f"{wnid}/{name}" for wnid in wnids for name in list_images(benchmark, folder / wnid)]
 
 
 def class_labels(paths: Iterable[str]) -> NDArray[np.int16]:

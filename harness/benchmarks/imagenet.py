@@ -45,15 +45,15 @@ def open_imagenet_a(folder: Path) -> Dataset:
 
 
 def _open(benchmark: str, root: Path, *, own_classes: tuple[int, ...] | None) -> Dataset:
-    files = list_class_folders(benchmark, root)
+    images = list_class_folders(benchmark, root)
     fingerprint = Fingerprint()
-    fingerprint.add("", files)
+    fingerprint.add("", images)
     return Dataset(
         benchmark=benchmark,
         root=root,
         cells=("",),
-        images=tuple(name for name, _ in files),
-        labels=class_labels(name for name, _ in files),
+        images=tuple(images),
+        labels=class_labels(images),
         presized=False,
         own_classes=own_classes,
         fingerprint=fingerprint.value,

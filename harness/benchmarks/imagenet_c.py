@@ -28,8 +28,7 @@ def open_imagenet_c(folder: Path) -> Dataset:
     fingerprint = Fingerprint()
     first: tuple[str, ...] = ()
     for cell in cells:
-        files = list_class_folders("imagenet-c", folder / cell)
-        names = tuple(name for name, _ in files)
+        names = tuple(list_class_folders("imagenet-c", folder / cell))
         first = first or names
         if names != first:
             odd = min(set(names) ^ set(first))
@@ -38,7 +37,7 @@ def open_imagenet_c(folder: Path) -> Dataset:
                 f"imagenet-c: every cell must hold the same images, but {odd} is in {folder / has} and not in "
                 f"{folder / lacks} ({len(names)} images in {cell}, {len(first)} in {cells[0]}); unpack it again"
             )
-        fingerprint.add(cell, files)
+        fingerprint.add(cell, names)
     return Dataset(
         benchmark="imagenet-c",
         root=folder,

@@ -2,11 +2,12 @@
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,35 @@ class Fitting:
         return transforms.Compose([*steps, transforms.PILToTensor()])  # type: ignore[no-any-return]
 
 
+class FileFacts(NamedTuple):
+    """What tells whether a file still is the one that was seen.
+
+    Attributes:
+        digest: First 8 bytes of the sha256 of its bytes, as a big-endian number.
+        size: Its size in bytes.
+        modified: When it was last written, in nanoseconds.
+    """
+
+    digest: int
+    size: int
+    modified: int
+
+
+def is_unchanged(path: Path, facts: FileFacts) -> bool:
+    """Tell whether a file is the one that was seen: by size and time if they agree, else by its bytes.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    try:
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) == (facts.size, facts.modified):
+            return True
+        return stat.st_size == facts.size and _digest(path.read_bytes()) == facts.digest
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); mend it") from error
+
+
 @dataclass(frozen=True)
 class Batch:
     """Decoded images on their way to a classifier.
@@ -63,34 +93,35 @@ class Batch:
     Attributes:
         indices: The pairs' indices in their dataset.
         pixels: uint8, shape (n, 3, crop, crop), RGB.
-        digests: uint64, shape (n,): first 8 bytes of each file's sha256, so that a record tells which bytes were seen.
+        files: What tells each image's file from another, later one of the same name.
     """
 
     indices: list[int]
     pixels: "torch.Tensor"
-    digests: NDArray[np.uint64]
+    files: list[FileFacts]
 
 
-def read_image(path: Path) -> tuple[Image.Image, int]:
+def read_image(path: Path) -> tuple[Image.Image, FileFacts]:
     """Decode one file to 8-bit RGB, as torchvision's loader does, and hash its bytes.
 
-    Grey, palette and CMYK images are converted, and transparency is dropped; images with more than 8 bits a
-    channel are refused where Pillow would clip them.
+    Grey, palette and CMYK images are converted, transparency is dropped, and 16-bit RGB keeps its upper 8 bits; grey
+    images with more than 8 bits are refused, because Pillow would clip them.
 
     Returns:
-        The image and the first 8 bytes of the file's sha256, as a big-endian number.
+        The image, and what tells its file from another.
 
     Raises:
         DataError: The file can't be read, is no image, is cut short, or has 16-bit or floating point pixels.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data, stat = file.read(), os.fstat(file.fileno())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 if image.mode.split(";")[0] in _DEEP_MODES:
                     raise DataError(f"{path} has {image.mode} pixels, more than 8 bits each; convert it to 8-bit RGB")
-                return image.convert("RGB"), int.from_bytes(hashlib.sha256(data).digest()[:8])
+                return image.convert("RGB"), FileFacts(_digest(data), stat.st_size, stat.st_mtime_ns)
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they like on broken bytes
@@ -132,6 +163,10 @@ def batches(
         yield batch
 
 
+def _digest(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:8])
+
+
 class _Slices:
     """Consecutive batches of indices, made as they are asked for: millions of indices stay one array."""
 
@@ -159,10 +194,10 @@ class _Pairs:
         # A worker that is not forked makes its own transform: unpickling torchvision's would import torchvision bare.
         return _Pairs, (self._dataset, self._fitting)
 
-    def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, int] | DataError":
+    def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, FileFacts] | DataError":
         path = self._dataset.path(index)
         try:
-            image, digest = read_image(path)
+            image, facts = read_image(path)
             if self._dataset.presized and image.size != (PRESIZED_SIDE, PRESIZED_SIDE):
                 width, height = image.size
                 raise DataError(
@@ -171,10 +206,10 @@ class _Pairs:
         except DataError as error:
             # Handed over as a value: torch wraps what a worker raises in its own traceback text.
             return error
-        return index, self._transform(image), digest
+        return index, self._transform(image), facts
 
 
-def _collate(items: "list[tuple[int, torch.Tensor, int] | DataError]") -> Batch | DataError:
+def _collate(items: "list[tuple[int, torch.Tensor, FileFacts] | DataError]") -> Batch | DataError:
     import torch
 
     good = []
@@ -182,5 +217,5 @@ def _collate(items: "list[tuple[int, torch.Tensor, int] | DataError]") -> Batch 
         if isinstance(item, DataError):
             return item
         good.append(item)
-    indices, pixels, digests = zip(*good, strict=True)
-    return Batch(list(indices), torch.stack(pixels), np.array(digests, dtype=np.uint64))
+    indices, pixels, files = zip(*good, strict=True)
+    return Batch(list(indices), torch.stack(pixels), list(files))

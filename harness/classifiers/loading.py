@@ -112,7 +112,7 @@ def _weights_file(spec: Spec) -> Path | None:
     """Find the file that a spec names after @, and see that it is there before anything dear is built."""
     if spec.weights is None or (spec.source == "torchvision" and not Path(spec.weights).suffix):
         return None
-    return check_file(Path(spec.weights))
+    return check_file(Path(spec.weights).expanduser())
 
 
 def _published_file(spec: Spec) -> Path | None:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmarks.dataset import Dataset
-from harness.benchmarks.images import Batch, Fitting, batches
+from harness.benchmarks.images import Batch, FileFacts, Fitting, batches, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
 from harness.engines.memory import keep_freed_memory
-from harness.errors import ClassifierError, NotMeasured
+from harness.errors import ClassifierError, HarnessError, NotMeasured
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.protocols.classify import Classify, NonFiniteLogits, Questions
-from harness.records.schema import CLASSIFY_SCHEMA, Columns
+from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, Columns
 from harness.records.store import RecordStore, Run, RunKey
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def classified(
     """
     run = store.run(run_key(dataset, spec, settings, load))
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
-    if len(lacking := run.missing(images)) == 0:
+    is_current = _freshness(dataset, settings.seed) if settings.measure else None
+    if len(lacking := run.missing(images, is_current)) == 0:
         return run, images
     if not settings.measure:
         raise NotMeasured(
@@ -88,7 +89,7 @@ def classified(
             "measure them without --claims-only"
         )
     with run.lock():
-        todo = run.missing(images)
+        todo = run.missing(images, is_current)
         if len(todo):
             _measure(run, todo, dataset, load(), settings)
     return run, images
@@ -113,6 +114,23 @@ def run_key(
         pairs=len(dataset),
         chunk=chunk_size(len(dataset)),
     )
+
+
+def _freshness(dataset: Dataset, seed: int) -> Callable[[Columns], bool]:
+    """Give the check whether all images of a chunk still are those that its records are of; says which is not."""
+    order = prefix_order(len(dataset), seed)
+
+    def is_current(columns: Columns) -> bool:
+        for position, *facts in zip(columns["position"], *(columns[name] for name in FILE_FACTS), strict=True):
+            path = dataset.path(int(order[position]))
+            if not is_unchanged(path, FileFacts(*map(int, facts))):
+                log.warning(
+                    "%s: %s changed since it was measured; its chunk is measured again", dataset.benchmark, path
+                )
+                return False
+        return True
+
+    return is_current
 
 
 def _measure(
@@ -154,6 +172,13 @@ def _measure(
                     f"{classifier.spec.text}: NaN or infinite logits for {dataset.path(batch.indices[error.place])}; "
                     "check its weights and its mean and std"
                 ) from error
+            except HarnessError:
+                raise
+            except Exception as error:  # whatever the classifier's own code raises
+                reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                raise ClassifierError(
+                    f"{classifier.spec.text} fails on images of shape {tuple(batch.pixels.shape)} ({reason})"
+                ) from error
             where = positions[done : done + len(batch.indices)]
             writer.add({**_context(dataset, batch, where, cells, images), **answers})
             done += len(batch.indices)
@@ -170,7 +195,9 @@ def _context(
     return {
         "position": positions,
         "cell": np.array([dataset.cells[cell] for cell in cells], dtype=object),
-        "digest": batch.digests,
+        "digest": np.array([file.digest for file in batch.files], dtype=np.uint64),
+        "size": np.array([file.size for file in batch.files], dtype=np.int64),
+        "modified": np.array([file.modified for file in batch.files], dtype=np.int64),
         **{name: np.array([values[image] for image in images], dtype=object) for name, values in names.items()},
     }
 

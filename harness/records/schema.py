@@ -21,6 +21,8 @@ CLASSIFY_COLUMNS: dict[str, str] = {
     "cell": "cell of the benchmark, e.g. gaussian_noise/3; empty where there are none",
     "image": "path of the image below its cell",
     "digest": "first 8 bytes of the sha256 of the image file, as a big-endian number",
+    "size": "size of the image file in bytes",
+    "modified": "when the image file was last written, in nanoseconds",
     "label": "class index in 0..999; -1 where the image has no ImageNet label",
     "top5": "the five classes with the largest logits of all 1000, largest first, ties by index",
     "confidence": "softmax probability, over 1000 classes, of the first of them",
@@ -28,6 +30,9 @@ CLASSIFY_COLUMNS: dict[str, str] = {
     "own_prediction": "class index of the largest logit among the benchmark's own classes",
     "own_confidence": "its softmax probability over the benchmark's own classes",
 }
+
+# The columns that tell whether an image still is the one that was seen.
+FILE_FACTS = ("digest", "size", "modified")
 
 # Cue conflict only.
 CATEGORY_COLUMNS: dict[str, str] = {

@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import RecordsError
-from harness.records.schema import Columns, to_columns, to_table
+from harness.records.schema import FILE_FACTS, Columns, to_columns, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,13 @@ class RecordStore:
         return Run(self.root / key.folder, key)
 
     def runs(self) -> list[Path]:
-        """List the folders of all runs in the store."""
+        """List the folders of all runs in the store; none where it is not made yet.
+
+        Raises:
+            RecordsError: There is something else than a folder in its place.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise RecordsError(f"records: {self.root} is no folder; name another store with --records DIR")
         return sorted(path.parent for path in self.root.glob("*/*/run.json"))
 
 
@@ -87,21 +93,41 @@ class Run:
     def __init__(self, folder: Path, key: RunKey) -> None:
         self.folder = folder
         self.key = key
+        self._damaged: set[Path] = set()
 
-    def lock(self) -> "BaseFileLock":
-        """Give the lock to hold while measuring: a second process waits, then finds the records."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run while measuring: a second process waits, then finds the records."""
         from filelock import FileLock
 
         self._prepare()
-        return FileLock(self.folder / ".lock")
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise RecordsError(
+                f"records: {self.folder} can't be written ({error.strerror}); name another store with --records DIR"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def missing(self, images: int) -> NDArray[np.int64]:
+    def missing(self, images: int, is_current: Callable[[Columns], bool] | None = None) -> NDArray[np.int64]:
         """Give the positions among the first `images` of the seeded order that have no record yet, ascending.
 
-        Every chunk that is read is checked against its checksum; a damaged one counts as missing, which is said.
+        Every chunk that is read is checked against its checksum; a damaged one counts as missing, which is said, and so
+        does one that is not current.
+
+        Args:
+            images: How many records are wanted.
+            is_current: Tells from a chunk's positions and file facts whether its images still are those it is of.
         """
-        tables = {chunk: _read(path, ["position"]) for chunk, path in self._files().items()}
-        kept = {chunk: table.num_rows for chunk, table in tables.items() if table is not None}
+        kept = {}
+        for chunk, path in self._files().items():
+            table = self._read(path, ["position", *FILE_FACTS] if is_current else ["position"])
+            if table is not None and (is_current is None or is_current(to_columns(table))):
+                kept[chunk] = table.num_rows
         parts = []
         for chunk in range(-(-images // self.key.chunk)):
             start = chunk * self.key.chunk
@@ -109,14 +135,14 @@ class Run:
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
     def append(self, columns: Columns) -> None:
-        """Add rows whose positions follow, within one chunk, the rows that are kept; written at once."""
+        """Add rows, written at once: a chunk's first ones anew, or those that follow the rows that are kept."""
         import pyarrow as pa
 
         positions = columns["position"]
-        chunk = int(positions[0]) // self.key.chunk
+        chunk, offset = divmod(int(positions[0]), self.key.chunk)
         table = to_table(columns)
         old = self._files().get(chunk)
-        kept = _read(old) if old else None
+        kept = self._read(old) if old and offset else None
         if kept is not None:
             table = pa.concat_tables([kept, table]).unify_dictionaries()
         expected = np.arange(chunk * self.key.chunk, chunk * self.key.chunk + table.num_rows)
@@ -139,7 +165,7 @@ class Run:
         files = self._files()
         for start in range(0, images, self.key.chunk):
             chunk, rows = start // self.key.chunk, min(self.key.chunk, images - start)
-            table = _read(files[chunk], columns) if chunk in files else None
+            table = self._read(files[chunk], columns) if chunk in files else None
             if table is None or table.num_rows < rows:
                 raise RecordsError(f"records: {self.folder}: chunk {chunk} is not whole; measure again")
             yield to_columns(table.slice(0, rows))
@@ -156,6 +182,22 @@ class Run:
             if chunk not in matches or int(match["rows"]) > int(matches[chunk]["rows"]):
                 matches[chunk] = match
         return {chunk: self.folder / match.string for chunk, match in matches.items()}
+
+    def _read(self, path: Path, columns: Sequence[str] | None = None) -> "pa.Table | None":
+        """Read a chunk's file; None, and a warning at the first time, where its bytes are not what its name says."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if hashlib.sha256(data).hexdigest()[:16] != path.name.split(".")[1]:
+            if path not in self._damaged:
+                log.warning("records: %s was cut short or altered; its images are measured again", path)
+                self._damaged.add(path)
+            return None
+        return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
 
     def _write(self, chunk: int, table: "pa.Table") -> Path:
         import pyarrow as pa
@@ -188,21 +230,6 @@ class Run:
                     f"records: {self.folder} can't be made ({error.strerror}); name another store with --records DIR"
                 ) from error
             _write_atomically(path, json.dumps(described, indent=1, sort_keys=True).encode())
-
-
-def _read(path: Path, columns: Sequence[str] | None = None) -> "pa.Table | None":
-    """Read a chunk's file; None, and a warning, where its bytes are not what its name says."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if hashlib.sha256(data).hexdigest()[:16] != path.name.split(".")[1]:
-        log.warning("records: %s was cut short or altered; its images are measured again", path)
-        return None
-    return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
 
 
 def _unreadable(path: Path, error: OSError) -> RecordsError:

@@ -142,7 +142,16 @@ class LiveStudy(Study):
         live = [
             (weight, *self._score_and_samples(quantity, row)) for weight, quantity, row in terms if not is_quoted(row)
         ]
-        total = combination(live, alpha=self._alpha)
+        if not live:
+            return Estimate.exact(constant)
+        if len(live) == 1:
+            # Against an exact number the figure's own interval decides, so that a verdict never contradicts it.
+            ((weight, score, samples),) = live
+            own = estimate(score, samples, alpha=self._alpha)
+            low, high = sorted((weight * own.low, weight * own.high))
+            total = Estimate(weight * own.value, low, high, own.images)
+        else:
+            total = combination(live, alpha=self._alpha)
         return Estimate(total.value + constant, total.low + constant, total.high + constant, total.images)
 
     def corruption_errors(self, subject: str) -> dict[str, float]:

@@ -60,7 +60,9 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         claim=claim_of(item),
         test=item.nodeid,
         study=str(params.get("study", "")),
-        subject=figure.subject if figure else str(params.get("subject", "")),
+        subject=figure.subject
+        if figure
+        else str(next((params[name] for name in ("subject", "classifier", "wider") if name in params), "")),
         metric=figure.metric if figure else getattr(params.get("quantity"), "metric", ""),
         statement=statement_of(item),
         verdict=judgement.verdict.value,

@@ -1,5 +1,6 @@
 """The options' values, checked: shared by pytest and the command line."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,8 @@ def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Reque
     root = values["data_root"]
     images = values["images"]
     return Request(
-        roots=DataRoots(Path(root) if root else None, dict(placements)),
-        records=Path(values["records"]),
+        roots=DataRoots(Path(root).expanduser() if root else None, dict(placements)),
+        records=Path(values["records"]).expanduser(),
         settings=Settings(
             device=_device(values["device"]),
             precision=_one_of("--precision", values["precision"], PRECISIONS),
@@ -99,6 +100,21 @@ def resolve_device(device: str) -> str:
     if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
         raise UsageError(f"--device {device}: this machine has {found} CUDA devices; use cpu or leave it out")
     return device
+
+
+def check_writable(flag: str, folder: Path) -> None:
+    """Make a folder to write into, before anything dear is done.
+
+    Raises:
+        UsageError: It can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise UsageError(f"{flag} {folder}: can't be made ({error.strerror}); name another folder") from error
+    if not writable:
+        raise UsageError(f"{flag} {folder}: can't be written; name another folder")
 
 
 def _device(text: str) -> str:

@@ -34,7 +34,9 @@ class SuiteSession:
         named = {option.dest: get(option) for option in flags.CLAIMS}
         self.request = options.read_request(get, measure=not named["claims_only"])
         self.strict_data = bool(named["strict_data"])
-        self.report = named["report"]
+        self.report = Path(named["report"]).expanduser() if named["report"] else None
+        if self.report and not hasattr(config, "workerinput"):
+            options.check_writable("--report", self.report)
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
         self.casts = (parameters.published_cast(), Cast(PAPER, baseline, subjects, "full"))
@@ -71,8 +73,13 @@ class SuiteSession:
         if not (self.report and entries):
             return None
         settings = self.request.settings
-        environment = {"device": settings.device, "precision": settings.precision, "seed": settings.seed}
-        return str(summary.write_json(Path(self.report), entries, command=self._command, settings=environment))
+        live = any(entry["study"] != PUBLISHED and entry["value"] is not None for entry in entries)
+        environment = {
+            "device": options.resolve_device(settings.device) if live else settings.device,
+            "precision": settings.precision,
+            "seed": settings.seed,
+        }
+        return str(summary.write_json(self.report, entries, command=self._command, settings=environment))
 
     def _live(self, name: str) -> LiveStudy:
         settings = self.request.settings

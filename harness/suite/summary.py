@@ -47,13 +47,14 @@ def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]
     Returns:
         (line, verdict) pairs; a heading's verdict is empty, a note's is `note`.
     """
+    labels = {entry["subject"]: _label(entry["subject"]) for entry in entries if entry["subject"]}
     header = ("claim", "study", "metric", "verdict", "nearest to failing", "value", "needs", "images")
     rows: list[tuple[tuple[str, ...], str, list[str]]] = [(header, "", [])]
     for group in _grouped(entries, "claim", "study", "metric"):
         for verdict in ("fails", "undecided", "holds"):
             same = [entry for entry in group if entry["verdict"] == verdict]
             if same:
-                rows.append((_cells(same, len(group)), verdict, _notes(verdict, same)))
+                rows.append((_cells(same, len(group)), verdict, _notes(verdict, same, labels)))
     widths = [max(len(row[column]) for row, _, _ in rows) for column in range(len(header))]
     lines = []
     for row, verdict, notes in rows:
@@ -143,11 +144,14 @@ def _cells(same: Sequence[Entry], of: int) -> tuple[str, ...]:
     )
 
 
-def _notes(verdict: str, same: Sequence[Entry]) -> list[str]:
+def _notes(verdict: str, same: Sequence[Entry], labels: Mapping[str, str]) -> list[str]:
     """Say of each case that does not hold why, or by how much."""
     if verdict == "holds":
         return []
-    return [f"{_label(entry['subject'])}: {_reason(entry)}" for entry in same if _reason(entry)]
+    notes = [f"{entry['subject']}: {_reason(entry)}" for entry in same if _reason(entry)]
+    for subject in sorted(labels, key=len, reverse=True):
+        notes = [note.replace(subject, labels[subject]) for note in notes]
+    return notes
 
 
 def _wrapped(note: str, width: int) -> list[str]:

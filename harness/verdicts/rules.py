@@ -46,6 +46,11 @@ class Figure:
     def __repr__(self) -> str:
         return f"{self.title} of {self.subject}: {self.text()}"
 
+    @property
+    def width(self) -> float:
+        """Length of the figure's interval."""
+        return self.estimate.high - self.estimate.low
+
     def as_exact(self) -> "Figure":
         """Give the figure without its interval, for questions in which sampling has no part."""
         return replace(self, estimate=Estimate.exact(self.estimate.value, self.estimate.images))
@@ -57,7 +62,7 @@ class Figure:
     def text(self, value: float | None = None) -> str:
         """Print a number, this figure's own by default, in its metric's unit."""
         number = self.estimate.value if value is None else value
-        return f"{100 * number:.4g} %" if self.percent else f"{number:.4g}"
+        return f"{100 * number + 0.0:.4g} %" if self.percent else f"{number:.4g}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,6 +172,7 @@ def lower(comparison: Comparison, by: float = 0.0) -> Judgement:
             bound - first.estimate.value,
         ),
         comparison,
+        f"< {first.text(-by)}",
     )
 
 
@@ -183,6 +189,7 @@ def higher(comparison: Comparison, by: float = 0.0) -> Judgement:
             first.estimate.value - bound,
         ),
         comparison,
+        f"> {first.text(by)}",
     )
 
 
@@ -232,9 +239,12 @@ def _offset(figure: Figure, by: float) -> str:
     return f" {'minus' if by > 0 else 'plus'} {figure.text(abs(by))}" if by else ""
 
 
-def _pointing(judgement: Judgement, comparison: Comparison) -> Judgement:
-    """Say the paired difference where sampling blurs it."""
-    difference, first = comparison.difference, comparison.first
-    if difference.is_exact:
+def _pointing(judgement: Judgement, comparison: Comparison, need: str) -> Judgement:
+    """Say what decided where it was no interval of the figure's own: the paired difference, and what it must be."""
+    difference, first, second = comparison.difference, comparison.first, comparison.second
+    if second.estimate.is_exact and math.isclose(difference.high - difference.low, first.width):
         return judgement
-    return judgement.because(f"difference {first.text(difference.value)} ({_interval(first, difference)})")
+    return judgement.because(
+        f"paired difference to {second.subject} {first.text(difference.value)} "
+        f"({_interval(first, difference)}), {need} needed"
+    )

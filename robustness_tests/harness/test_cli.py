@@ -65,10 +65,31 @@ def test_doctor_says_what_is_there_and_what_is_not(run, data):
     code, out, _ = run("doctor", "--json")
     found = json.loads(out)
     assert code == 0
-    assert found["data"]["imagenet"] == str(data / "data" / "imagenet")
+    assert found["data"]["imagenet"] == {"folder": str(data / "data" / "imagenet"), "images": 20, "classes": 10}
     assert found["data"]["imagenet-a"] is None
+    assert found["problems"]["imagenet-a"].startswith("missing; imagenet-a: no folder")
     assert {"torch", "torchvision", "numpy", "pillow"} < set(found["versions"])
-    assert "imagenet-a: missing" in run("doctor")[1]
+    lines = run("doctor")[1].splitlines()
+    assert f"data      imagenet: {data / 'data' / 'imagenet'}, 20 images of 10 classes" in lines
+
+
+def test_doctor_says_what_is_wrong(run, data):
+    (data / "data" / "imagenet-c").mkdir()
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "imagenet-c: wrong; imagenet-c: " in out
+
+
+def test_doctor_refuses_a_store_that_is_no_folder(data, capsys):
+    (data / "file").touch()
+    assert main(["doctor", "--records", str(data / "file")]) == 1
+    assert "is no folder; name another store with --records DIR" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder(data, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(data))
+    assert main(["measure", RIGHT, "imagenet", "--data-root=~/data", "--records=~/kept", "--json"]) == 0
+    assert list((data / "kept" / "imagenet").iterdir())
 
 
 @pytest.mark.parametrize(

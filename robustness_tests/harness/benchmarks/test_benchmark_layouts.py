@@ -50,7 +50,7 @@ def test_suffixes_count_in_any_case_and_hidden_and_loose_files_are_passed_over(t
     assert [name.partition("/")[2] for name in names] == ["a.JPEG", "b.jpg", "c.PNG", "d.webp"]
 
 
-def test_fingerprint_changes_with_a_name_and_with_a_size_and_not_with_the_place(tmp_path):
+def test_fingerprint_changes_with_a_name_and_not_with_the_place(tmp_path):
     def fingerprint(root):
         return opened("imagenet", root).fingerprint
 
@@ -58,12 +58,8 @@ def test_fingerprint_changes_with_a_name_and_with_a_size_and_not_with_the_place(
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
     image = tmp_path / "b" / "val" / WNIDS[1] / "0000.png"
-    with image.open("ab") as file:
-        file.write(b"\0")
-    longer = fingerprint(tmp_path / "b")
-    assert longer != fingerprint(tmp_path / "a")
     image.rename(image.with_name("0001.png"))
-    assert fingerprint(tmp_path / "b") != longer
+    assert fingerprint(tmp_path / "b") != fingerprint(tmp_path / "a")
 
 
 def test_imagenet_a_has_its_200_classes(tmp_path):
@@ -161,7 +157,7 @@ def test_cue_conflict_images_beside_folders_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_empty_folder_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="no image|is missing"):
+    with pytest.raises(DataError, match="no image|no class folder|is missing"):
         opened(name, tmp_path)
 
 

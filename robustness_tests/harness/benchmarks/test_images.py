@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 
 from data_fixtures.colours import write_cue_conflict, write_imagenet
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.benchmarks.images import Fitting, _Pairs, batches, read_image
+from harness.benchmarks.images import Fitting, _Pairs, batches, is_unchanged, read_image
 from harness.errors import DataError
 
 
@@ -71,10 +72,20 @@ def test_images_that_should_come_at_224_and_do_not_are_refused(tmp_path, photogr
         all_batches("cue-conflict", tmp_path, Fitting())
 
 
-def test_digest_is_of_the_files_bytes(tmp_path, photograph):
-    photograph.save(tmp_path / "x.png")
-    _, digest = read_image(tmp_path / "x.png")
-    assert f"{digest:016x}" == hashlib.sha256((tmp_path / "x.png").read_bytes()).hexdigest()[:16]
+def test_facts_are_of_the_files_bytes(tmp_path, photograph):
+    path = tmp_path / "x.png"
+    photograph.save(path)
+    _, facts = read_image(path)
+    assert f"{facts.digest:016x}" == hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    assert (facts.size, facts.modified) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert is_unchanged(path, facts)
+    os.utime(path, ns=(0, 0))
+    assert is_unchanged(path, facts)  # copied or touched: the bytes tell
+    path.write_bytes(path.read_bytes()[::-1])
+    assert not is_unchanged(path, facts)
+    path.unlink()
+    with pytest.raises(DataError, match="can't be read"):
+        is_unchanged(path, facts)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "RGBA", "1"])

@@ -1,11 +1,12 @@
 """Measuring: only what the store lacks is computed, and nothing that was computed is lost."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
 
-from data_fixtures.colours import write_cue_conflict, write_imagenet, write_imagenet_a
+from data_fixtures.colours import write_cue_conflict, write_image, write_imagenet, write_imagenet_a
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
@@ -37,6 +38,13 @@ class Counting:
 
     def _count(self, images):
         self.images += len(images)
+
+
+class Breaking(Counting):
+    """Has a classifier whose own code raises."""
+
+    def _count(self, images):
+        raise RuntimeError("too small")
 
 
 @pytest.fixture
@@ -140,6 +148,36 @@ def test_chunks_are_kept_one_by_one(tmp_path, store):
     run, _ = classified(dataset, parse_spec(RIGHT), Counting(), store, Settings(workers=0, batch_size=100))
     assert sorted(path.name[:9] for path in run.folder.glob("*.parquet")) == ["00000-256", "00001-44."]
     assert records(run, 300)["position"].tolist() == list(range(300))
+
+
+def test_an_image_that_changed_is_said_and_its_chunk_alone_measured_again(tmp_path, store, caplog):
+    write_imagenet(tmp_path / "imagenet", range(300), per_class=1)
+    dataset = open_benchmark("imagenet", DataRoots(tmp_path))
+    measure(dataset, store, Counting(), batch_size=100)
+    changed = dataset.path(prefix_order(300, seed=0)[280])
+    write_image(changed, 999, size=(32, 32))
+    again = Counting()
+    with caplog.at_level(logging.WARNING):
+        found = measure(dataset, store, again, batch_size=100)
+    assert again.images == 300 - 256
+    assert found["own_prediction"][280] == 999
+    assert f"imagenet: {changed} changed since it was measured" in caplog.text
+
+
+def test_images_that_were_only_copied_are_not_measured_again(dataset, store):
+    measure(dataset, store, Counting())
+    for index in range(len(dataset)):
+        os.utime(dataset.path(index), ns=(0, 0))
+    again = Counting()
+    measure(dataset, store, again)
+    assert again.images == 0
+
+
+def test_what_a_classifiers_own_code_raises_is_one_line(dataset, store):
+    with pytest.raises(
+        ClassifierError, match=r"reads_colours.* fails on images of shape .7, 3, 16, 16. .RuntimeError: too"
+    ):
+        measure(dataset, store, Breaking(RIGHT + "&resize=16&crop=16"))
 
 
 def test_altered_records_are_measured_again_and_this_is_said(dataset, store, caplog):

@@ -32,6 +32,8 @@ def request_of(**given):
         ({"seed": "-1"}, "--seed '-1' is not a whole number of at least 0 and at most 4294967295"),
         ({"seed": "4294967296"}, "--seed '4294967296' is not a whole number of at least 0 and at most 4294967295"),
         ({"data": ["imagenet-c"]}, "--data 'imagenet-c' is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C"),
+        ({"data": ["imagenet=/a", "imagenet=/b"]}, "--data places imagenet twice; give it one folder"),
+        ({"records": ""}, "--records is empty; name a folder or leave it out"),
         (
             {"data": ["imagenet-c="]},
             "--data 'imagenet-c=' is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C",

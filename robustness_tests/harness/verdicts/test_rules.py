@@ -98,4 +98,4 @@ def test_message_says_what_was_got_what_was_due_and_how_sure():
 def test_message_of_a_comparison_tells_the_paired_difference():
     message = str(rules.lower(comparison(0.3, 0.4, 0.05), by=0.02))
     assert "the claim needs < 38 % (b minus 2 %): holds" in message
-    assert "difference -10 % (-15 % to -5 %)" in message
+    assert "paired difference to b -10 % (-15 % to -5 %), < -2 % needed" in message
