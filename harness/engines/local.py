@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,14 +120,17 @@ def run_key(
 def _freshness(dataset: Dataset, seed: int) -> Callable[[Columns], bool]:
     """Give the check whether all images of a chunk still are those that its records are of; says which is not."""
     order = prefix_order(len(dataset), seed)
+    said: set[Path] = set()
 
     def is_current(columns: Columns) -> bool:
         for position, *facts in zip(columns["position"], *(columns[name] for name in FILE_FACTS), strict=True):
             path = dataset.path(int(order[position]))
             if not is_unchanged(path, FileFacts(*map(int, facts))):
-                log.warning(
-                    "%s: %s changed since it was measured; its chunk is measured again", dataset.benchmark, path
-                )
+                if path not in said:
+                    log.warning(
+                        "%s: %s changed since it was measured; its chunk is measured again", dataset.benchmark, path
+                    )
+                    said.add(path)
                 return False
         return True
 
