@@ -132,11 +132,12 @@ def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, c
     assert ratio(benchmark, bare, ours) >= 0.9
 
 
+# The peak of the process's own memory: getrusage's would be its parent's, if that is larger.
 _PEAK = """
-import resource, sys
+import re, sys
 from harness.cli import main
 assert main(["measure", *sys.argv[1:]]) == 0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
@@ -161,7 +162,8 @@ def test_peak_memory_does_not_depend_on_the_number_of_images(benchmark, tmp_path
 
     few, many = peak(400), benchmark.pedantic(peak, args=(4000,), rounds=1)
     benchmark.extra_info["peak_mib_of_400_and_4000_images"] = [few, many]
-    assert many < 1.05 * few
+    # The allocator's luck moves it by 40 MiB either way; 3600 images kept in memory would be 500 MiB.
+    assert many < few + 80
 
 
 @pytest.mark.parametrize("option", ["--collect-only", "--help"])
