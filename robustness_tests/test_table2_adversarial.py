@@ -80,14 +80,15 @@ def test_fifty_steps_leave_the_subject_nothing(study, subject, verdict):
 
 
 @pytest.mark.claim("C10")
-def test_fifty_steps_leave_the_adversarially_trained_reference_most_of_its_accuracy(study, verdict):
-    """C10: the adversarially trained reference keeps 47.9 of 55.7 % from 10 to 50 steps; unlike metrics, its own.
+def test_fifty_steps_leave_the_adversarially_trained_reference_far_above_the_subject(study, subject, verdict):
+    """C10: the adversarially trained reference keeps 47.9 of 55.7 % from 10 to 50 steps, far above every WSL model.
 
-    "Keeps most" is read as three quarters.
+    "Far" is read as 40 points, "keeps" as three quarters; the figures of the two are unlike metrics.
     """
-    after_10_steps = quoted(whitebox_accuracy(0.06, 10), DENOISING).estimate.value
-    after_50_steps = study.figure(whitebox_accuracy(0.06, 50), DENOISING)
-    assert verdict(above(after_50_steps, 0.75 * after_10_steps).because(UNLIKE))
+    after_10_steps, after_50_steps = whitebox_accuracy(0.06, 10), whitebox_accuracy(0.06, 50)
+    far_above = higher(study.compare(after_50_steps, DENOISING, subject), by=0.40)
+    kept = above(quoted(after_50_steps, DENOISING), 0.75 * quoted(after_10_steps, DENOISING).estimate.value)
+    assert verdict(all_of([far_above, kept]).because(UNLIKE))
 
 
 @pytest.mark.claim("N2")
