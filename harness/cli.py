@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 data or a classifier is bad or missing, 2 usage.
 import argparse
 import json
 import logging
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from harness.suite.flags import MEASURING, Option, value_of
 from harness.suite.options import Request, read_request, resolve_device
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import in_unit
 
 COMMANDS = ("measure", "compare", "doctor")
 
@@ -217,22 +217,16 @@ def _environment(request: Request) -> dict[str, Any]:
 
 def _as_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
     return {
-        name: {"value": found.value, "interval": _interval(found), "images": found.images}
+        name: {"value": found.value, "interval": found.interval, "images": found.images}
         for name, found in metrics.items()
     }
 
 
-def _interval(found: Estimate) -> list[float] | None:
-    return [found.low, found.high] if math.isfinite(found.high - found.low) else None
-
-
 def _text(found: Estimate, percent: bool, alpha: float) -> str:
     unit, times = (" %", 100.0) if percent else ("", 1.0)
-    value = f"{times * found.value:.4g}{unit}"
+    value = in_unit(found.value, percent=percent)
     if found.is_exact:
         return f"{value:12}({found.images:,} images)"
     level = f"{100 * (1 - alpha):g} %"
-    interval = (
-        f"{level} {times * found.low:.4g} to {times * found.high:.4g}{unit}" if _interval(found) else "no interval"
-    )
+    interval = f"{level} {times * found.low:.4g} to {times * found.high:.4g}{unit}" if found.interval else "no interval"
     return f"{value:12}({found.images:,} images, {interval})"

@@ -42,6 +42,11 @@ class RecordsError(HarnessError):
     """The store of records can't be read or written."""
 
 
+def in_one_line(error: Exception) -> str:
+    """Say what somebody else's code raised: its type and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
 def known_nearest_first(word: str, known: Iterable[str]) -> list[str]:
     """Sort the known words by likeness to `word`, nearest first, ties alphabetically."""
 

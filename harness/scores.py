@@ -123,8 +123,8 @@ def corruption_means(sample: Sample) -> dict[str, float]:
             "mCE needs all, so ask for more with --images"
         )
     wrong = np.bincount(sample["cell"], weights=~sample["correct"], minlength=len(CELLS))
-    present = {cell: float(wrong[place] / images[place]) for place, cell in enumerate(CELLS) if images[place]}
-    return corruption.mean_over_severities(present)
+    errors = {cell: float(wrong[place] / images[place]) for place, cell in enumerate(CELLS)}
+    return corruption.mean_over_severities(errors)
 
 
 def _mce(samples: Samples) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.classifiers.catalog import CATALOG
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.weights import State, check_file, fetch, file_sha256, load_state, read_state, state_sha256
-from harness.errors import CheckpointError, DataMissing, UsageError, known_nearest_first, unknown
+from harness.errors import CheckpointError, DataMissing, UsageError, in_one_line, known_nearest_first, unknown
 from harness.torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _from_timm(spec: Spec) -> Any:
     try:
         return timm.create_model(f"hf-hub:{spec.name}", pretrained=spec.weights is None)
     except Exception as error:  # the hub's client raises a family of errors of its own
-        raise DataMissing(f"{spec.text}: can't be had from the Hugging Face hub ({_first_line(error)})") from error
+        raise DataMissing(f"{spec.text}: can't be had from the Hugging Face hub ({in_one_line(error)})") from error
 
 
 def _from_hub(spec: Spec) -> Any:
@@ -218,15 +218,15 @@ def _from_hub(spec: Spec) -> Any:
     try:
         entries = hub.list(repository, **quietly)
     except Exception as error:  # of the network, or whatever the repository's own code raises
-        raise DataMissing(f"{spec.text}: {repository} can't be had from torch hub ({_first_line(error)})") from error
+        raise DataMissing(f"{spec.text}: {repository} can't be had from torch hub ({in_one_line(error)})") from error
     if entry not in entries:
         raise unknown(f"entry point of {repository}", entry, entries)
     try:
         return hub.load(repository, entry, **quietly)
     except OSError as error:
-        raise DataMissing(f"{spec.text}: {entry}() can't get its weights ({_first_line(error)})") from error
+        raise DataMissing(f"{spec.text}: {entry}() can't get its weights ({in_one_line(error)})") from error
     except Exception as error:  # whatever the repository's own code raises
-        raise CheckpointError(f"{spec.text}: {entry}() fails ({_first_line(error)})") from error
+        raise CheckpointError(f"{spec.text}: {entry}() fails ({in_one_line(error)})") from error
 
 
 def _from_python(spec: Spec) -> Any:
@@ -235,7 +235,7 @@ def _from_python(spec: Spec) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
-        raise UsageError(f"{spec.text!r}: importing {module_name} fails ({_first_line(error)})") from error
+        raise UsageError(f"{spec.text!r}: importing {module_name} fails ({in_one_line(error)})") from error
     build = getattr(module, name, None)
     if not callable(build):
         known = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
@@ -243,7 +243,7 @@ def _from_python(spec: Spec) -> Any:
     try:
         return build()
     except Exception as error:  # whatever the user's callable raises
-        raise CheckpointError(f"{spec.text}: {name}() fails ({_first_line(error)})") from error
+        raise CheckpointError(f"{spec.text}: {name}() fails ({in_one_line(error)})") from error
 
 
 def _module_file(spec: Spec) -> Path | None:
@@ -253,10 +253,10 @@ def _module_file(spec: Spec) -> Path | None:
         found = importlib.util.find_spec(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise UsageError(f"{spec.text!r}: importing {module_name} fails ({_first_line(error)})") from error
+            raise UsageError(f"{spec.text!r}: importing {module_name} fails ({in_one_line(error)})") from error
         found = None
     except Exception as error:  # whatever the packages around the module raise
-        raise UsageError(f"{spec.text!r}: importing {module_name} fails ({_first_line(error)})") from error
+        raise UsageError(f"{spec.text!r}: importing {module_name} fails ({in_one_line(error)})") from error
     if found is None:
         raise UsageError(f"{spec.text!r}: there is no module {module_name}; put its folder on PYTHONPATH")
     return Path(found.origin) if found.origin and Path(found.origin).is_file() else None
@@ -266,7 +266,3 @@ def _source_sha256(spec: Spec) -> str:
     """Hash the module's source, so that edited code is not taken for measured code."""
     file = _module_file(spec)
     return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -15,7 +15,7 @@ from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Batch, FileFacts, Fitting, batches, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
 from harness.engines.memory import keep_freed_memory
-from harness.errors import ClassifierError, HarnessError, NotMeasured
+from harness.errors import ClassifierError, HarnessError, NotMeasured, in_one_line
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.protocols.classify import Classify, NonFiniteLogits, Questions
 from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, Columns
@@ -179,9 +179,9 @@ def _measure(
             except HarnessError:
                 raise
             except Exception as error:  # whatever the classifier's own code raises
-                reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                shape = tuple(batch.pixels.shape)
                 raise ClassifierError(
-                    f"{classifier.spec.text} fails on images of shape {tuple(batch.pixels.shape)} ({reason})"
+                    f"{classifier.spec.text} fails on images of shape {shape} ({in_one_line(error)})"
                 ) from error
             where = positions[done : done + len(batch.indices)]
             writer.add({**_context(dataset, batch, where, cells, images), **answers})

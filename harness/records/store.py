@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import RecordsError
+from harness.files import replace_whole
 from harness.records.schema import FILE_FACTS, Columns, to_columns, to_table
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class Run:
     def missing(self, images: int, is_current: Callable[[Columns], bool] | None = None) -> NDArray[np.int64]:
         """Give the positions among the first `images` of the seeded order that have no record yet, ascending.
 
-        Every chunk that is read is checked against its checksum; a damaged one counts as missing, which is said, and so
-        does one that is not current.
+        Every chunk that holds one of them is checked against its checksum; a damaged one counts as missing, which is
+        said, and so does one that is not current.
 
         Args:
             images: How many records are wanted.
@@ -125,6 +126,8 @@ class Run:
         """
         kept = {}
         for chunk, path in self._files().items():
+            if chunk * self.key.chunk >= images:
+                continue
             table = self._read(path, ["position", *FILE_FACTS] if is_current else ["position"])
             if table is not None and (is_current is None or is_current(to_columns(table))):
                 kept[chunk] = table.num_rows
@@ -209,27 +212,22 @@ class Run:
         data = sink.getvalue().to_pybytes()
         checksum = hashlib.sha256(data).hexdigest()[:16]
         path = self.folder / f"{chunk:05d}-{table.num_rows}.{checksum}.parquet"
-        _write_atomically(path, data)
+        _write_whole(path, data)
         return path
 
     def _prepare(self) -> None:
         """Make the folder, with a `run.json` that says in words what the run is."""
-        described = {
-            "benchmark": self.key.benchmark,
-            "subject": self.key.subject,
-            "pairs": self.key.pairs,
-            "chunk": self.key.chunk,
-            "identity": dict(self.key.identity),
-        }
         path = self.folder / "run.json"
-        if not path.exists():
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RecordsError(
-                    f"records: {self.folder} can't be made ({error.strerror}); name another store with --records DIR"
-                ) from error
-            _write_atomically(path, json.dumps(described, indent=1, sort_keys=True).encode())
+        if path.exists():
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordsError(
+                f"records: {self.folder} can't be made ({error.strerror}); name another store with --records DIR"
+            ) from error
+        described = {**asdict(self.key), "identity": dict(self.key.identity)}
+        _write_whole(path, json.dumps(described, indent=1, sort_keys=True).encode())
 
 
 def _unreadable(path: Path, error: OSError) -> RecordsError:
@@ -238,17 +236,10 @@ def _unreadable(path: Path, error: OSError) -> RecordsError:
     )
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to disk and rename it into place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_whole(path: Path, data: bytes) -> None:
     try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_whole(path, data)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise RecordsError(
             f"records: {path} can't be written ({error.strerror}); what was kept before it is whole"
         ) from error

@@ -164,13 +164,17 @@ class LiveStudy(Study):
 
     def flip_probabilities(self, subject: str) -> dict[str, float]:
         """Say that no protocol measures flips yet."""
-        raise NotMeasured(f"{MFR.metric} is judged on published figures only; no protocol measures it yet")
+        raise _published_only(MFR)
 
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         if not quantity.score:
-            raise NotMeasured(f"{quantity.metric} is judged on published figures only; no protocol measures it yet")
+            raise _published_only(quantity)
         score = find_score(quantity.benchmark, quantity.score)
         return score, self._laboratory.samples(self._specs[subject], score.needs)
+
+
+def _published_only(quantity: Quantity) -> NotMeasured:
+    return NotMeasured(f"{quantity.metric} is judged on published figures only; no protocol measures it yet")
 
 
 def _or_raise(found: T | Exception) -> T:

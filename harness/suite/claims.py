@@ -1,10 +1,10 @@
 """A claim's test and its verdict: what a test hands in, what becomes of it when there is no evidence."""
 
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pytest
 
@@ -45,6 +45,11 @@ def claim_of(item: pytest.Item) -> str:
     return str(marker.args[0]) if marker else ""
 
 
+def params_of(item: pytest.Item) -> Mapping[str, Any]:
+    """Give the parameters that a test runs with; none where it is not parametrized."""
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
 def statement_of(item: pytest.Item) -> str:
     """Give the claim in words: the first paragraph of the test's docstring."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
@@ -54,7 +59,7 @@ def statement_of(item: pytest.Item) -> str:
 def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
     """Put a judgement among the test's properties, where reports find it whatever process ran the test."""
     figure = judgement.figure
-    params = getattr(getattr(item, "callspec", None), "params", {})
+    params = params_of(item)
     estimate = figure.estimate if figure else None
     entry = VerdictEntry(
         claim=claim_of(item),
@@ -68,7 +73,7 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         verdict=judgement.verdict.value,
         value=estimate.value if estimate else None,
         bound=judgement.bound,
-        interval=(estimate.low, estimate.high) if estimate and math.isfinite(estimate.high - estimate.low) else None,
+        interval=estimate.interval if estimate else None,
         alpha=alpha,
         images=estimate.images if estimate else 0,
         protocol=figure.protocol if figure else "",

@@ -10,6 +10,7 @@ from harness.classifiers.loading import cost
 from harness.classifiers.spec import Spec, parse_spec
 from harness.studies.published import PublishedStudy
 from harness.studies.study import BASELINE, WSL
+from harness.suite.claims import params_of
 
 PUBLISHED = PublishedStudy.name
 PAPER = "paper"
@@ -77,7 +78,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
 def expect_failures(items: Sequence[pytest.Item]) -> None:
     """Turn `known_failure` markers that name an item's parameters into strict, reasoned xfails."""
     for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
+        params = params_of(item)
         for marker in item.iter_markers("known_failure"):
             conditions = {key: value for key, value in marker.kwargs.items() if key != "reason"}
             if unknown := conditions.keys() - params.keys():
@@ -92,7 +93,7 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
     costs: dict[str, float] = {}
 
     def place(item: pytest.Item) -> float:
-        params = getattr(getattr(item, "callspec", None), "params", {})
+        params = params_of(item)
         if params.get("study", PUBLISHED) == PUBLISHED:
             return -float("inf")
         named = [params[name] for name in ("subject", "classifier", "wider") if name in params]
@@ -109,7 +110,7 @@ def measuring_plan(items: Sequence[pytest.Item], casts: Sequence[Cast]) -> Mappi
     by_study = {cast.study: cast for cast in casts}
     plan: dict[str, list[str]] = {}
     for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
+        params = params_of(item)
         cast = by_study.get(params.get("study", ""))
         if cast is None or cast.study == PUBLISHED:
             continue

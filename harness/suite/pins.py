@@ -5,7 +5,6 @@ takes what an interrupted run did not reach for unused.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import pytest
 from syrupy.data import SnapshotCollection
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
+
+from harness.files import replace_whole
 
 TOLERANCE = 1e-9
 
@@ -54,9 +55,7 @@ class Pins(SingleFileSnapshotExtension):
             new = json.loads(str(snapshot.data))
             for name in new.keys() & old.keys():
                 new[name]["tolerance"] = old[name]["tolerance"]
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            beside.write_text(_dump(new), encoding="utf-8")
-            beside.replace(path)
+            replace_whole(path, _dump(new).encode())
 
 
 def never_delete(config: pytest.Config) -> None:

@@ -1,18 +1,18 @@
 """How verdicts are shown: the claims table at the end of a run, and `verdicts.json`."""
 
 import json
-import os
 import platform
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from harness.classifiers.spec import parse_spec
 from harness.errors import HarnessError, UsageError
+from harness.files import replace_whole
 from harness.suite.claims import NOTICE, PROPERTY
+from harness.verdicts.rules import in_unit
 
 SCHEMA = 1
 
@@ -93,14 +93,10 @@ def write_json(folder: Path, entries: Sequence[Entry], *, command: str, settings
         "verdicts": list(entries),
     }
     path = folder / "verdicts.json"
-    beside = folder / f".verdicts.json.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
-        beside.replace(path)
+        replace_whole(path, json.dumps(document, indent=1, allow_nan=False).encode())
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise HarnessError(f"--report {folder}: can't be written ({error.strerror})") from error
     return path
 
@@ -138,7 +134,7 @@ def _cells(same: Sequence[Entry], of: int) -> tuple[str, ...]:
         worst["metric"],
         f"{worst['verdict']} {len(same)}/{of}",
         _label(worst["subject"]),
-        f"{100 * worst['value']:.4g} %" if worst["percent"] else f"{worst['value']:.4g}",
+        in_unit(worst["value"], percent=worst["percent"]),
         worst["relation"].partition(" (")[0],
         f"{worst['images']:,}" if worst["images"] else "",
     )

@@ -36,6 +36,11 @@ class Estimate:
         return cls(value, value, value, images)
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Its interval; None where there were too few images for one."""
+        return (self.low, self.high) if math.isfinite(self.high - self.low) else None
+
+    @property
     def is_exact(self) -> bool:
         """Whether no sampling blurs it."""
         return self.low == self.value == self.high

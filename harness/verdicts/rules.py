@@ -21,6 +21,11 @@ class Verdict(StrEnum):
     NOT_RUN = "not_run"
 
 
+def in_unit(number: float, *, percent: bool) -> str:
+    """Print a number to four digits, a fraction in percent."""
+    return f"{100 * number + 0.0:.4g} %" if percent else f"{number:.4g}"
+
+
 @dataclass(frozen=True, repr=False)
 class Figure:
     """A measured or recorded number, with all that a reader needs to weigh it.
@@ -62,7 +67,7 @@ class Figure:
     def text(self, value: float | None = None) -> str:
         """Print a number, this figure's own by default, in its metric's unit."""
         number = self.estimate.value if value is None else value
-        return f"{100 * number + 0.0:.4g} %" if self.percent else f"{number:.4g}"
+        return in_unit(number, percent=self.percent)
 
 
 @dataclass(frozen=True, repr=False)
@@ -226,7 +231,7 @@ def all_of(judgements: Sequence[Judgement]) -> Judgement:
 
 
 def _interval(figure: Figure, estimate: Estimate) -> str:
-    if not math.isfinite(estimate.high - estimate.low):
+    if estimate.interval is None:
         return "too few images for an interval"
     return f"{figure.text(estimate.low)} to {figure.text(estimate.high)}"
 
