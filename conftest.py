@@ -46,6 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is known to fail, and put the tests of the dearest classifier first."""
+    parameters.drop_unpublished(items)
     parameters.expect_failures(items)
     parameters.dearest_first(items, config.stash[SESSION].casts)
 

@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, UsageError, unknown
+from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
-from harness.scores import SCORES, Samples, Score, difference, estimate
+from harness.scores import Samples, Score, difference, estimate, scores_of
 from harness.studies.live import Laboratory
-from harness.suite.flags import MEASURING, Option, value_of
-from harness.suite.options import Request, read_request, resolve_device
+from harness.suite.flags import ATTACKING, MEASURING, Option, value_of
+from harness.suite.options import Request, read_need, read_request, resolve_device
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import in_unit
@@ -63,28 +64,28 @@ def _log_to_stderr() -> None:
 def measure(options: argparse.Namespace) -> int:
     """Print a classifier's metrics on a benchmark."""
     spec = parse_spec(options.spec)
-    benchmark = find_benchmark(options.benchmark).name
-    request, laboratory = _laboratory(options, benchmark, spec)
+    need = _need(options)
+    request, laboratory = _laboratory(options, need, spec)
 
     def one(score: Score) -> Estimate:
         return estimate(score, _samples(laboratory, spec, score), alpha=request.alpha)
 
-    heading = {"classifier": spec.text, **_asked(laboratory, benchmark)}
-    return _print(options, request, heading, benchmark, one)
+    heading = {"classifier": spec.text, **_asked(laboratory, need, spec)}
+    return _print(options, request, heading, need, one)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Print the paired differences between two classifiers on a benchmark, first minus second."""
     first, second = parse_spec(options.first), parse_spec(options.second)
-    benchmark = find_benchmark(options.benchmark).name
-    request, laboratory = _laboratory(options, benchmark, first, second)
+    need = _need(options)
+    request, laboratory = _laboratory(options, need, first, second)
 
     def one(score: Score) -> Estimate:
         samples = [_samples(laboratory, spec, score) for spec in (first, second)]
         return difference(score, *samples, alpha=request.alpha)
 
-    heading = {"first": first.text, "second": second.text, **_asked(laboratory, benchmark)}
-    return _print(options, request, heading, benchmark, one)
+    heading = {"first": first.text, "second": second.text, **_asked(laboratory, need, first, second)}
+    return _print(options, request, heading, need, one)
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -145,24 +146,30 @@ def _parser() -> _Parser:
         command.set_defaults(command=function)
         for name, text in positionals.items():
             command.add_argument(name, help=text)
-        for option in MEASURING:
+        for option in (*MEASURING, *(ATTACKING if positionals else ())):
             command.add_argument(option.flag, **option.keywords())
         command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
     return parser
 
 
+def _getter(options: argparse.Namespace) -> Callable[[Option], Any]:
+    return lambda option: value_of(option, getattr(options, option.dest))
+
+
 def _request(options: argparse.Namespace) -> Request:
-    def get(option: Option) -> Any:
-        return value_of(option, getattr(options, option.dest))
-
-    return read_request(get)
+    return read_request(_getter(options))
 
 
-def _laboratory(options: argparse.Namespace, benchmark: str, *specs: Spec) -> tuple[Request, Laboratory]:
+def _need(options: argparse.Namespace) -> Need:
+    """Read what is asked: the benchmark, and under which protocol."""
+    return read_need(_getter(options), find_benchmark(options.benchmark).name)
+
+
+def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[Request, Laboratory]:
     request = _request(options)
     request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
-    needed = list(dict.fromkeys(name for score in SCORES[benchmark].values() for name in score.needs))
-    plan = {spec.text: needed for spec in specs}
+    needed = list(dict.fromkeys(each for score in scores_of(need).values() for each in score.needs))
+    plan = dict.fromkeys(specs, needed)
     return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan)
 
 
@@ -170,24 +177,30 @@ def _samples(laboratory: Laboratory, spec: Spec, score: Score) -> Samples:
     return laboratory.samples(spec, score.needs)
 
 
-def _asked(laboratory: Laboratory, benchmark: str) -> dict[str, Any]:
-    """Say what is measured: how many images there are, and of how many of the 1000 classes."""
-    dataset = laboratory.dataset(benchmark)
+def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
+    """Say what is measured: how, how many images there are, and of how many of the 1000 classes."""
+    dataset = laboratory.dataset(benchmark_of(need))
     counts = {"available": len(dataset), **({"classes": dataset.classes} if dataset.classes else {})}
-    return {"benchmark": benchmark, "protocol": "classify", **counts}
+    if isinstance(need, str):
+        return {"benchmark": need, "protocol": "classify", **counts}
+    attack: dict[str, Any] = {"attack": need.describe(), "tags": need.tags.as_words()}
+    if need.surrogate in [spec.text for spec in specs]:
+        attack["note"] = "the surrogate is the classifier itself, so this is no transfer"
+    return {"benchmark": need.benchmark, "protocol": need.name, **counts, **attack}
 
 
 def _print(
     options: argparse.Namespace,
     request: Request,
     heading: Mapping[str, Any],
-    benchmark: str,
+    need: Need,
     one: Callable[[Score], Estimate],
 ) -> int:
-    """Print every metric of a benchmark; one that can't be had is named with its reason, unless none can."""
+    """Print every metric of what was asked; one that can't be had is named with its reason, unless none can."""
     metrics: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
-    for name, score in SCORES[benchmark].items():
+    scores = scores_of(need)
+    for name, score in scores.items():
         try:
             metrics[name] = one(score)
         except NotMeasured as error:
@@ -197,11 +210,16 @@ def _print(
     if options.json:
         print(json.dumps({**heading, **_environment(request), "metrics": _as_json(metrics), "not_measured": reasons}))
         return 0
-    print(", ".join(f"{name} {value}" for name, value in {**heading, **_environment(request)}.items()))
+    told = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note")}
+    print(", ".join(f"{name} {value}" for name, value in {**told, **_environment(request)}.items()))
+    for line in (heading.get("attack"), heading.get("note")):
+        if line:
+            print(line)
+    width = max(24, *(len(name) + 3 for name in scores))
     for name, found in metrics.items():
-        print(f"{name:24}{_text(found, SCORES[benchmark][name].percent, request.alpha)}")
+        print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
     for name, reason in reasons.items():
-        print(f"{name:24}not measured: {reason}")
+        print(f"{name:{width}}not measured: {reason}")
     return 0
 
 

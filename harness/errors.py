@@ -38,6 +38,24 @@ class ClassifierError(HarnessError):
     """A classifier that loads but answers wrongly: wrong number of logits, NaN or Inf."""
 
 
+class NonFinite(ClassifierError):
+    """A logit or a gradient is NaN or infinite.
+
+    Attributes:
+        what: `logits` or `gradients`.
+        place: For which image of the batch, from 0.
+    """
+
+    def __init__(self, what: str, place: int) -> None:
+        super().__init__(f"NaN or infinite {what} for the image at place {place} of the batch")
+        self.what = what
+        self.place = place
+
+
+class NoGradient(ClassifierError):
+    """A classifier that can't be attacked by gradients: its logits have none."""
+
+
 class RecordsError(HarnessError):
     """The store of records can't be read or written."""
 

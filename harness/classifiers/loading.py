@@ -71,7 +71,7 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-def identity(spec: Spec, loaded: "Callable[[], Classifier] | None" = None) -> dict[str, str]:
+def identity(spec: Spec, loaded: "Callable[[Spec], Classifier] | None" = None) -> dict[str, str]:
     """Name what a classifier's records depend on: its source and name, weights, preprocessing and, for `python:`, code.
 
     Weights that lie in a file are hashed, the paper's are pinned; for all others the classifier has to be loaded.
@@ -95,7 +95,7 @@ def identity(spec: Spec, loaded: "Callable[[], Classifier] | None" = None) -> di
         return {**named, "weights": f"sha256:{CATALOG[spec.name].sha256_prefix}"}
     if file := _weights_file(spec):
         return {**named, "weights": f"sha256:{file_sha256(file)}"}
-    classifier = loaded() if loaded else load(spec)
+    classifier = (loaded or load)(spec)
     return {**named, "weights": f"sha256:{classifier.weights_sha256}"}
 
 

@@ -3,10 +3,11 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,18 @@ from numpy.typing import NDArray
 from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Batch, FileFacts, Fitting, batches, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
+from harness.classifiers.spec import parse_spec
 from harness.engines.memory import keep_freed_memory
-from harness.errors import ClassifierError, HarnessError, NotMeasured, in_one_line
+from harness.errors import ClassifierError, HarnessError, NoGradient, NonFinite, NotMeasured, in_one_line
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
-from harness.protocols.classify import Classify, NonFiniteLogits, Questions
+from harness.protocols.classify import Classify, Questions
+from harness.protocols.needs import Need
 from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, Columns
 from harness.records.store import RecordStore, Run, RunKey
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.classifiers.classifier import Classifier
     from harness.classifiers.spec import Spec
 
@@ -56,59 +61,70 @@ def default_workers() -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
 
 
-def classified(
-    dataset: Dataset,
-    spec: "Spec",
-    load: "Callable[[], Classifier]",
-    store: RecordStore,
-    settings: Settings,
-) -> tuple[Run, int]:
-    """Bring the store to hold a classifier's records of a benchmark's first images, measuring only what it lacks.
+Load = Callable[["Spec"], "Classifier"]
+
+
+def measured(
+    dataset: Dataset, need: Need, specs: "Sequence[Spec]", load: Load, store: RecordStore, settings: Settings
+) -> list[tuple[Run, int]]:
+    """Bring the store to hold classifiers' records of a benchmark's first images, measuring only what it lacks.
 
     Args:
         dataset: The opened benchmark.
-        spec: Which classifier.
-        load: Gives the classifier; called only when something must be measured, or to hash weights of no file.
+        need: What is asked of them.
+        specs: Which classifiers; several only for a transferred attack, whose images are made once for all.
+        load: Gives a classifier; called only when something must be measured, or to hash weights of no file.
         store: Where records are kept.
         settings: How to measure.
 
     Returns:
-        The run, and how many images of its order were asked for.
+        Per classifier its run, and how many images of the run's order were asked for.
 
     Raises:
         NotMeasured: Records are missing and `settings.measure` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
-    run = store.run(run_key(dataset, spec, settings, load))
+    runs = [store.run(run_key(dataset, need, spec, settings, load)) for spec in specs]
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
     is_current = _freshness(dataset, settings.seed) if settings.measure else None
-    if len(lacking := run.missing(images, is_current)) == 0:
-        return run, images
+    lacking = [run.missing(images, is_current) for run in runs]
+    if not any(map(len, lacking)):
+        return [(run, images) for run in runs]
     if not settings.measure:
+        spec, missing = next((spec, missing) for spec, missing in zip(specs, lacking, strict=True) if len(missing))
+        what = dataset.benchmark if isinstance(need, str) else f"{dataset.benchmark} under {need.name}"
         raise NotMeasured(
-            f"{len(lacking):,} of {images:,} records of {spec.label} on {dataset.benchmark} are not in {store.root}; "
+            f"{len(missing):,} of {images:,} records of {spec.label} on {what} are not in {store.root}; "
             "measure them without --claims-only"
         )
-    with run.lock():
-        todo = run.missing(images, is_current)
-        if len(todo):
-            _measure(run, todo, dataset, load(), settings)
-    return run, images
+    with ExitStack() as locks:
+        for run in sorted(runs, key=lambda run: run.folder):  # in one order everywhere, so that no two wait in a ring
+            locks.enter_context(run.lock())
+        lanes = [Lane(spec, run, run.missing(images, is_current)) for spec, run in zip(specs, runs, strict=True)]
+        lanes = [lane for lane in lanes if len(lane.positions)]
+        if lanes:
+            _measure(lanes, dataset, need, load, settings)
+    return [(run, images) for run in runs]
 
 
-def run_key(
-    dataset: Dataset, spec: "Spec", settings: Settings, load: "Callable[[], Classifier] | None" = None
-) -> RunKey:
+def run_key(dataset: Dataset, need: Need, spec: "Spec", settings: Settings, load: Load | None = None) -> RunKey:
     """Name everything that the records of a classifier on a benchmark depend on."""
     from harness.classifiers.loading import identity
 
+    named = identity(spec, load)
+    if isinstance(need, str):
+        named["protocol"] = f"classify/{CLASSIFY_SCHEMA}"
+    else:
+        named |= need.identity
+        if need.surrogate:
+            surrogate = identity(parse_spec(need.surrogate), load)
+            named |= {f"surrogate.{key}": value for key, value in surrogate.items()}
     return RunKey(
         benchmark=dataset.benchmark,
-        subject=spec.label,
+        subject=spec.label if isinstance(need, str) else f"{spec.label}-{need.name}-{need.eps:g}",
         identity={
-            **identity(spec, load),
+            **named,
             "data": dataset.fingerprint,
-            "protocol": f"classify/{CLASSIFY_SCHEMA}",
             "seed": str(settings.seed),
             "precision": settings.precision,
         },
@@ -137,58 +153,109 @@ def _freshness(dataset: Dataset, seed: int) -> Callable[[Columns], bool]:
     return is_current
 
 
-def _measure(
-    run: Run, positions: NDArray[np.int64], dataset: Dataset, classifier: "Classifier", settings: Settings
-) -> None:
-    import torch
+@dataclass(frozen=True)
+class Lane:
+    """A classifier's share of a pass over images.
 
+    Attributes:
+        spec: Which classifier.
+        run: Where its records go.
+        positions: Of the images that it lacks, ascending.
+    """
+
+    spec: "Spec"
+    run: Run
+    positions: NDArray[np.int64]
+
+
+# From a batch's pixels, labels and image names to the columns of each lane.
+_Examine = Callable[["torch.Tensor", NDArray[np.int16], list[str]], list[Columns]]
+
+
+def _measure(lanes: Sequence[Lane], dataset: Dataset, need: Need, load: Load, settings: Settings) -> None:
     on_cpu = settings.device == "cpu"
     if on_cpu:
         keep_freed_memory()
-    preprocessing = classifier.spec.preprocessing
-    protocol = Classify(
-        classifier.logits,
-        Questions(
-            own_classes=dataset.own_classes,
-            categories=[CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None,
-        ),
-        device=torch.device(settings.device),
-        precision=settings.precision,
-    )
-    fitting = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+    attack = None if isinstance(need, str) else need
+    eyes = parse_spec(attack.surrogate) if attack and attack.surrogate else lanes[0].spec
+    examine = _examiner(need, dataset, lanes, eyes, load, settings)
+    fitting = Fitting(eyes.preprocessing.resize, eyes.preprocessing.crop, eyes.preprocessing.interpolation)
     order = prefix_order(len(dataset), settings.seed)
-    writer = _ChunkWriter(run)
-    progress = _Progress(f"{classifier.spec.label} on {dataset.benchmark}", len(positions))
+    positions = np.unique(np.concatenate([lane.positions for lane in lanes]))
+    writers = [_ChunkWriter(lane.run) for lane in lanes]
+    who = " and ".join(lane.spec.text for lane in lanes)
+    if attack and attack.surrogate:
+        who = f"images made on {attack.surrogate} and scored on {who}"
+    labels = ", ".join(lane.spec.label for lane in lanes)
+    under = f" under {attack.name}, eps {attack.eps:g}" if attack else ""
+    progress = _Progress(f"{labels} on {dataset.benchmark}{under}", len(positions))
     done = 0
     try:
         for batch in batches(
             dataset,
             order[positions],
             fitting,
-            batch_size=settings.batch_size or (32 if on_cpu else 256),
+            batch_size=settings.batch_size or (32 if on_cpu else 64 if attack else 256),
             workers=settings.workers,
         ):
             cells, images = np.divmod(np.array(batch.indices), len(dataset.images))
-            try:
-                answers = protocol(batch.pixels, dataset.labels[images])
-            except NonFiniteLogits as error:
-                raise ClassifierError(
-                    f"{classifier.spec.text}: NaN or infinite logits for {dataset.path(batch.indices[error.place])}; "
-                    "check its weights and its mean and std"
-                ) from error
-            except HarnessError:
-                raise
-            except Exception as error:  # whatever the classifier's own code raises
-                shape = tuple(batch.pixels.shape)
-                raise ClassifierError(
-                    f"{classifier.spec.text} fails on images of shape {shape} ({in_one_line(error)})"
-                ) from error
+            names = [dataset.images[image] for image in images]
+            with _blaming(who, dataset, batch):
+                answers = examine(batch.pixels, dataset.labels[images], names)
             where = positions[done : done + len(batch.indices)]
-            writer.add({**_context(dataset, batch, where, cells, images), **answers})
+            context = _context(dataset, batch, where, cells, images)
+            for lane, writer, columns in zip(lanes, writers, answers, strict=True):
+                lacks = np.isin(where, lane.positions, assume_unique=True)
+                if lacks.any():
+                    writer.add({name: values[lacks] for name, values in {**context, **columns}.items()})
             done += len(batch.indices)
             progress.tell(done)
     finally:
-        writer.flush()
+        for writer in writers:
+            writer.flush()
+
+
+def _examiner(
+    need: Need, dataset: Dataset, lanes: Sequence[Lane], eyes: "Spec", load: Load, settings: Settings
+) -> _Examine:
+    """Load what a pass needs, and give what is to be done with each of its batches."""
+    import torch
+
+    how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
+    if isinstance(need, str):
+        (classifier,) = (load(lane.spec) for lane in lanes)
+        categories = [CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None
+        classify = Classify(classifier.logits, Questions(dataset.own_classes, categories), **how)
+        return lambda pixels, labels, names: [classify(pixels, labels)]
+    if need.surrogate:
+        from harness.protocols.transfer import Scored, Transfer
+
+        scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (eyes, *(lane.spec for lane in lanes))]
+        return Transfer(scored[0], scored[1:], need, seed=settings.seed, **how)
+    from harness.protocols.whitebox import WhiteBox
+
+    (classifier,) = (load(lane.spec) for lane in lanes)
+    attack = WhiteBox(classifier.module, need, seed=settings.seed, **how)
+    return lambda pixels, labels, names: [attack(pixels, labels, names)]
+
+
+@contextmanager
+def _blaming(who: str, dataset: Dataset, batch: Batch) -> Iterator[None]:
+    """Name the classifier, and the image if it was one, in whatever goes wrong."""
+    try:
+        yield
+    except NonFinite as error:
+        raise ClassifierError(
+            f"{who}: NaN or infinite {error.what} for {dataset.path(batch.indices[error.place])}; "
+            "check its weights and its mean and std"
+        ) from error
+    except NoGradient as error:
+        raise ClassifierError(f"{who}: {error}") from error
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever the classifier's own code raises
+        shape = tuple(batch.pixels.shape)
+        raise ClassifierError(f"{who} fails on images of shape {shape} ({in_one_line(error)})") from error
 
 
 def _context(
@@ -207,20 +274,25 @@ def _context(
 
 
 class _ChunkWriter:
-    """Holds records back until a chunk is full, then puts them into the store."""
+    """Holds records back until a chunk is full or half a minute has passed, then puts them into the store."""
+
+    SECONDS = 30.0
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._held: list[Columns] = []
+        self._flushed = time.monotonic()
 
     def add(self, columns: Columns) -> None:
         self._held.append(columns)
         first, last = (int(self._held[0]["position"][0]), int(columns["position"][-1]))
-        if (last + 1) // self._run.key.chunk > first // self._run.key.chunk:
+        is_full = (last + 1) // self._run.key.chunk > first // self._run.key.chunk
+        if is_full or time.monotonic() - self._flushed > self.SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Write all that is held, chunk by chunk; what is cut off in the middle is completed by a later write."""
+        self._flushed = time.monotonic()
         if not self._held:
             return
         rows = {name: np.concatenate([columns[name] for columns in self._held]) for name in self._held[0]}

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ClassifierError
+from harness.errors import NonFinite
+from harness.protocols.arrays import as_array
+from harness.protocols.precision import autocast, compute_in
 from harness.records.schema import Columns
 
 if TYPE_CHECKING:
     import torch
-
-PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,12 @@ class Classify:
     ) -> None:
         import torch
 
+        compute_in(precision)
         self._logits = logits
         self._device = device
-        self._precision = precision
+        self._forward = autocast(device, precision)
         self._own = None if questions.own_classes is None else torch.tensor(questions.own_classes, device=device)
         self._categories = None if questions.categories is None else _averages(questions.categories).to(device)
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
     def __call__(self, pixels: "torch.Tensor", labels: NDArray[np.int16]) -> Columns:
         """Classify a batch.
@@ -69,17 +68,17 @@ class Classify:
             for, `category_probabilities`; see `harness.records.schema`.
 
         Raises:
-            ClassifierError: A logit is NaN or infinite; names the place in the batch.
+            NonFinite: A logit is NaN or infinite.
         """
         import torch
 
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._forward:
             images = pixels.to(self._device, non_blocking=True).float().div_(255)
             logits = self._logits(images).float()
         with torch.inference_mode():
             finite = logits.isfinite().all(dim=1).cpu().numpy()
             if not finite.all():
-                raise NonFiniteLogits(int(np.argmin(finite)))
+                raise NonFinite("logits", int(np.argmin(finite)))
             target = torch.from_numpy(labels.astype(np.int64)).to(self._device)
             ranked = logits.argsort(dim=1, descending=True, stable=True)
             probabilities = logits.softmax(dim=1)
@@ -91,28 +90,15 @@ class Classify:
                 own_prediction, own_confidence = self._own[own.argmax(dim=1)], own.softmax(dim=1).amax(dim=1)
             columns: Columns = {
                 "label": labels.astype(np.int16),
-                "top5": _array(ranked[:, :5], np.int16),
-                "confidence": _array(probabilities.amax(dim=1), np.float32),
-                "label_rank": _array(torch.where(target >= 0, place, 0), np.int16),
-                "own_prediction": _array(own_prediction, np.int16),
-                "own_confidence": _array(own_confidence, np.float32),
+                "top5": as_array(ranked[:, :5], np.int16),
+                "confidence": as_array(probabilities.amax(dim=1), np.float32),
+                "label_rank": as_array(torch.where(target >= 0, place, 0), np.int16),
+                "own_prediction": as_array(own_prediction, np.int16),
+                "own_confidence": as_array(own_confidence, np.float32),
             }
             if self._categories is not None:
-                columns["category_probabilities"] = _array(probabilities @ self._categories, np.float32)
+                columns["category_probabilities"] = as_array(probabilities @ self._categories, np.float32)
         return columns
-
-    def _autocast(self) -> "torch.autocast":
-        import torch
-
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
-
-
-class NonFiniteLogits(ClassifierError):
-    """A logit is NaN or infinite for the image at `place` in the batch."""
-
-    def __init__(self, place: int) -> None:
-        super().__init__(f"NaN or infinite logits for the image at place {place} of the batch")
-        self.place = place
 
 
 def _averages(categories: Sequence[Sequence[int]]) -> "torch.Tensor":
@@ -123,7 +109,3 @@ def _averages(categories: Sequence[Sequence[int]]) -> "torch.Tensor":
     for column, indices in enumerate(categories):
         weights[list(indices), column] = 1 / len(indices)
     return weights
-
-
-def _array(tensor: "torch.Tensor", dtype: type[np.generic]) -> NDArray[np.generic]:
-    return tensor.cpu().numpy().astype(dtype)

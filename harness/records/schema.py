@@ -31,6 +31,22 @@ CLASSIFY_COLUMNS: dict[str, str] = {
     "own_confidence": "its softmax probability over the benchmark's own classes",
 }
 
+# What an attack records of each image, beside the first seven columns above. A pursuit is one run of the attack: a loss
+# and a random start; a ladder is the steps at which outcomes are recorded (`harness.protocols.attacks`).
+ATTACK_COLUMNS: dict[str, str] = {
+    "clean_prediction": "class index that the classifier takes the clean image for",
+    "target": "class index that the attack goes towards; published form only",
+    "first_fooled": "per pursuit, the first step, from 1, at which the criterion held; 0: never, -1: not attacked. "
+    "Transferred: one number, of the surrogate (published) or of this classifier at the ladder's steps (standard)",
+    "ladder_prediction": "per step of the ladder, what the image that is scored is taken for",
+    "followed_prediction": "per pursuit and step of the ladder, what its iterate is taken for; followed attacks only",
+    "loss_start": "per pursuit, the attack's loss at the random start; NaN where not attacked",
+    "loss_end": "per pursuit, its loss at the last iterate that was looked at",
+    "zero_gradient": "per pursuit, share of pixels whose gradient is exactly zero at the start",
+    "linf": "largest change of a pixel when the image left the attack, over pursuits; 0 where not attacked",
+    "outside": "by how much that image's pixels leave [0, 1]",
+}
+
 # The columns that tell whether an image still is the one that was seen.
 FILE_FACTS = ("digest", "size", "modified")
 

@@ -1,18 +1,22 @@
 """The study `paper`: real classifiers measured on real data, each loaded once, all figures from records."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
-from harness.engines.local import Settings, classified
+from harness.classifiers.spec import Spec, parse_spec
+from harness.engines.local import Settings, measured
 from harness.errors import HarnessError, NotMeasured
+from harness.protocols.attacks import SURROGATE, Attack
+from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import (
-    COLUMNS,
     Sample,
     Samples,
     Score,
+    columns_of,
     combination,
     corruption_means,
     estimate,
@@ -26,22 +30,50 @@ from harness.verdicts.rules import Figure
 
 if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
-    from harness.classifiers.spec import Spec
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Attacks:
+    """How attacks are run, where the paper leaves it open.
+
+    Attributes:
+        surrogate: Spec on which transferred attacks are made.
+        restarts: Random starts a loss of the standard attacks; 0 for their own number.
+    """
+
+    surrogate: str = SURROGATE
+    restarts: int = 0
+
+    def of(self, quantity: Quantity) -> Attack | None:
+        """Give the attack that a quantity is measured under; None where it is measured under none."""
+        attack = quantity.attack
+        if attack is None:
+            return None
+        if attack.form == "standard":
+            attack = replace(attack, restarts=self.restarts)
+        return replace(attack, surrogate=self.surrogate) if attack.surrogate else attack
+
+    def needs(self, quantity: Quantity) -> tuple[Need, ...]:
+        """Name all that must be asked of a classifier to know a quantity; nothing where no protocol measures it."""
+        if not quantity.score:
+            return ()
+        return find_score(self.of(quantity) or quantity.benchmark, quantity.score).needs
+
+
 class Laboratory:
-    """Measures classifiers on benchmarks, through the store, and hands out samples of their records.
+    """Measures classifiers on benchmarks and under attack, through the store, and hands out samples of their records.
 
     A classifier is loaded when the first figure that needs it is asked for; everything that is planned for it is then
-    measured before it is let go, so each is loaded at most once. Nothing is loaded whose records are complete.
+    measured before it is let go, so each is loaded at most once. Nothing is loaded whose records are complete. The
+    images of a transferred attack are made once, for all classifiers that are planned to be attacked with them.
 
     Args:
         roots: Where benchmarks lie.
         store: Where records are kept.
         settings: How to measure.
-        plan: Per classifier's spec text, the benchmarks that will be asked for.
+        plan: Per classifier, what will be asked of it.
     """
 
     def __init__(
@@ -49,14 +81,15 @@ class Laboratory:
         roots: DataRoots,
         store: RecordStore,
         settings: Settings,
-        plan: Mapping[str, Iterable[str]] | None = None,
+        plan: Mapping[Spec, Iterable[Need]] | None = None,
     ) -> None:
         self.settings = settings
         self._roots = roots
         self._store = store
-        self._plan = {text: list(benchmarks) for text, benchmarks in (plan or {}).items()}
+        self._plan = {spec: list(needs) for spec, needs in (plan or {}).items()}
         self._datasets: dict[str, Dataset | HarnessError] = {}
-        self._samples: dict[tuple[str, str], Sample | Exception] = {}
+        self._samples: dict[tuple[Spec, Need], Sample | Exception] = {}
+        self._loaded: dict[Spec, Classifier] = {}
 
     def dataset(self, benchmark: str) -> Dataset:
         """Open a benchmark, once; what is wrong with it is raised each time it is asked for."""
@@ -67,34 +100,52 @@ class Laboratory:
                 self._datasets[benchmark] = error
         return _or_raise(self._datasets[benchmark])
 
-    def samples(self, spec: "Spec", benchmarks: Sequence[str]) -> Samples:
-        """Give a classifier's samples on some benchmarks, measuring whatever of its plan is not measured yet."""
-        for benchmark in benchmarks:
-            self.dataset(benchmark)
-        if any((spec.text, benchmark) not in self._samples for benchmark in benchmarks):
-            self._measure(spec, dict.fromkeys([*benchmarks, *self._plan.get(spec.text, ())]))
-        return {benchmark: _or_raise(self._samples[spec.text, benchmark]) for benchmark in benchmarks}
+    def samples(self, spec: Spec, needs: Sequence[Need]) -> Samples:
+        """Give a classifier's samples, measuring whatever of its plan is not measured yet."""
+        for need in needs:
+            self.dataset(benchmark_of(need))
+        if any((spec, need) not in self._samples for need in needs):
+            for need in dict.fromkeys([*needs, *self._plan.get(spec, ())]):
+                if (spec, need) not in self._samples:
+                    self._measure(spec, need)
+            self._let_go()
+        return {need: _or_raise(self._samples[spec, need]) for need in needs}
 
-    def _measure(self, spec: "Spec", benchmarks: Iterable[str]) -> None:
-        classifier: Classifier | None = None
-
-        def load_once() -> "Classifier":
-            nonlocal classifier
-            if classifier is None:
-                from harness.classifiers.loading import load
-
-                classifier = load(spec, device=self.settings.device)
-            return classifier
-
-        for benchmark in benchmarks:
-            if (spec.text, benchmark) not in self._samples:
+    def _measure(self, spec: Spec, need: Need) -> None:
+        """Measure one thing of a classifier, and of all that are planned to share its images."""
+        together = [spec]
+        if isinstance(need, Attack) and need.surrogate:
+            sharing = (other for other, needs in self._plan.items() if need in needs and other != spec)
+            together += [other for other in sharing if (other, need) not in self._samples]
+        try:
+            found = self._run(together, need)
+        except Exception as error:  # kept, and raised again for each figure that needs this sample
+            found = [error]
+            if len(together) > 1:  # one of the others may be to blame
+                together = [spec]
                 try:
-                    dataset = self.dataset(benchmark)
-                    run, images = classified(dataset, spec, load_once, self._store, self.settings)
-                    sample: Sample | Exception = make_sample(benchmark, run.read(images, COLUMNS[benchmark]))
-                except Exception as error:  # kept, and raised again for each figure that needs this sample
-                    sample = error
-                self._samples[spec.text, benchmark] = sample
+                    found = self._run(together, need)
+                except Exception as own:
+                    found = [own]
+        self._samples |= {(each, need): sample for each, sample in zip(together, found, strict=True)}
+
+    def _run(self, specs: Sequence[Spec], need: Need) -> list[Sample | Exception]:
+        dataset = self.dataset(benchmark_of(need))
+        runs = measured(dataset, need, specs, self._load, self._store, self.settings)
+        return [make_sample(need, run.read(images, columns_of(need))) for run, images in runs]
+
+    def _load(self, spec: Spec) -> "Classifier":
+        if spec not in self._loaded:
+            from harness.classifiers.loading import load
+
+            self._loaded[spec] = load(spec, device=self.settings.device)
+        return self._loaded[spec]
+
+    def _let_go(self) -> None:
+        """Let go of each classifier of which nothing more is planned."""
+        for spec in list(self._loaded):
+            if all((spec, need) in self._samples for need in self._plan.get(spec, ())):
+                del self._loaded[spec]
 
 
 class LiveStudy(Study):
@@ -106,17 +157,27 @@ class LiveStudy(Study):
         subjects: The classifiers that claims are about, narrowest first.
         laboratory: Where they are measured.
         alpha: Level of the intervals, both tails together.
+        attacks: How attacks are run, where the paper leaves it open.
     """
 
     def __init__(
-        self, name: str, baseline: "Spec", subjects: Sequence["Spec"], laboratory: Laboratory, *, alpha: float
+        self,
+        name: str,
+        baseline: Spec,
+        subjects: Sequence[Spec],
+        laboratory: Laboratory,
+        *,
+        alpha: float,
+        attacks: Attacks = Attacks(),
     ) -> None:
         self.name = name
         self.baseline = baseline.text
         self.subjects = tuple(spec.text for spec in subjects)
-        self._specs = {spec.text: spec for spec in (baseline, *subjects)}
+        self.surrogate = attacks.surrogate
+        self._specs = {spec.text: spec for spec in (parse_spec(attacks.surrogate), baseline, *subjects)}
         self._laboratory = laboratory
         self._alpha = alpha
+        self._attacks = attacks
 
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Measure a classifier's figure, or quote the paper's where the subject is one of its quoted rows."""
@@ -124,14 +185,19 @@ class LiveStudy(Study):
             return quoted(quantity, subject)
         score, samples = self._score_and_samples(quantity, subject)
         settings = self._laboratory.settings
+        attack = self._attacks.of(quantity)
+        how = attack.describe(quantity.steps) if attack else "classify"
+        if attack and attack.surrogate == subject:
+            how += ", which is the classifier itself"
         return Figure(
             quantity.metric,
             quantity.title,
             quantity.where,
             subject,
             estimate(score, samples, alpha=self._alpha),
-            f"classify, {settings.precision}, seed {settings.seed}",
+            f"{how}, {settings.precision}, seed {settings.seed}",
             quantity.percent,
+            attack.tags.as_words() if attack else {},
         )
 
     def combine(self, terms: Sequence[Term]) -> Estimate:
@@ -169,7 +235,7 @@ class LiveStudy(Study):
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         if not quantity.score:
             raise _published_only(quantity)
-        score = find_score(quantity.benchmark, quantity.score)
+        score = find_score(self._attacks.of(quantity) or quantity.benchmark, quantity.score)
         return score, self._laboratory.samples(self._specs[subject], score.needs)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from harness import recorded
 from harness.errors import NotMeasured
 from harness.metrics import corruption, perturbation
+from harness.protocols.attacks import SURROGATE
 from harness.studies.quantities import IMAGENET_TOP1, Quantity
 from harness.studies.study import BASELINE, WSL, Study, Term, is_quoted, quoted
 from harness.verdicts.estimates import Estimate
@@ -16,16 +17,12 @@ T5D_UNKNOWN = (
     "the unnormalised mean top-5 distance is judged instead"
 )
 
-_TARGETED = "targeted PGD, step 2/255, random start, stops at first success, scores the clean image on failure"
-
-# How the author's runs came by their figures; where the metric is no plain classification, its tags.
+# How the author's runs came by their figures; attacks describe themselves.
 PROTOCOLS = {
     "mce": "published: 15 corruptions x 5 severities, no resize, normalised by AlexNet",
     "rel_mce": "published: as mCE, with the clean accuracies that the paper quotes from the model card",
     "mfr": "published: 10 perturbations, difficulty 1, normalised by AlexNet",
     "mean_top5_distance": "published: 10 perturbations, difficulty 1, mean top-5 distance, 0 to 15",
-    "transfer_accuracy": f"published: made on resnext50_32x4d, {_TARGETED}",
-    "whitebox_accuracy": f"published: {_TARGETED}",
     "shape_bias": "published: argmax over the 207 classes of the 16 categories",
     "imagenet_a_top1": "published: argmax over the 200 classes",
     "rms_ce": "published: bins of 100, the most confident bin dropped",
@@ -39,6 +36,7 @@ class PublishedStudy(Study):
     name = "published"
     baseline = BASELINE
     subjects = WSL
+    surrogate = SURROGATE
 
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Give a classifier's figure, recomputed where the metric is an aggregate of raw results."""
@@ -46,14 +44,18 @@ class PublishedStudy(Study):
             return quoted(quantity, subject)
         if quantity.metric == "mt5d":
             raise NotMeasured(T5D_UNKNOWN)
+        attack = quantity.attack
+        if attack and attack.form != "published":
+            raise NotMeasured("the author ran attacks in the published form only")
         return Figure(
             quantity.metric,
             quantity.title,
             quantity.where,
             subject,
             Estimate.exact(self._recompute(quantity, subject), quantity.published_images),
-            PROTOCOLS[quantity.metric],
+            attack.describe(quantity.steps) if attack else PROTOCOLS[quantity.metric],
             quantity.percent,
+            attack.tags.as_words() if attack else {},
         )
 
     def combine(self, terms: Sequence[Term]) -> Estimate:

@@ -16,6 +16,13 @@ WSL = ("resnext101_32x8d_wsl", "resnext101_32x16d_wsl", "resnext101_32x32d_wsl",
 
 Term = tuple[float, Quantity, str]
 
+# What two rows of Table 2, quoted from others, measure: the accuracy at the last iterate of targeted attacks.
+_LAST_ITERATE = {"early_stop": "no", "fallback": "none", "scored": "last iterate"}
+_QUOTED_TAGS = {
+    "ALP (InceptionV3)": {**_LAST_ITERATE, "targeted": "least likely class"},
+    "Denoising (ResNet-152)": {**_LAST_ITERATE, "targeted": "random class"},
+}
+
 
 class Study(ABC):
     """A baseline, the subjects that are claimed to be more robust, and their figures.
@@ -24,11 +31,13 @@ class Study(ABC):
         name: `published`, `paper`, ...
         baseline: The classifier that subjects are compared with.
         subjects: The classifiers that claims are about, narrowest first.
+        surrogate: The classifier that transferred attacks are made on.
     """
 
     name: str
     baseline: str
     subjects: tuple[str, ...]
+    surrogate: str
 
     def __repr__(self) -> str:
         return f"<study {self.name}>"
@@ -75,13 +84,22 @@ class Study(ABC):
             return figure
         return figure.as_exact()
 
-    def compare(self, quantity: Quantity, first: str, second: str) -> Comparison:
-        """Compare two classifiers, or a classifier with a row that the paper quotes, by one quantity."""
-        return Comparison(
-            self.figure(quantity, first),
-            self.figure(quantity, second),
-            self.combine([(1.0, quantity, first), (-1.0, quantity, second)]),
-        )
+    def compare(self, quantity: Quantity, first: str, second: str, *, unlike: str = "") -> Comparison:
+        """Compare two classifiers, or a classifier with a row that the paper quotes, by one quantity.
+
+        Args:
+            quantity: By what.
+            first: A classifier.
+            second: A classifier or a quoted row.
+            unlike: Why two figures are compared that were measured in different ways; empty if they must not be.
+
+        Raises:
+            NotMeasured: One of the figures is not to be had, or their tags differ and nobody said why.
+        """
+        figures = self.figure(quantity, first), self.figure(quantity, second)
+        if not unlike:
+            require_alike(*figures)
+        return Comparison(*figures, self.combine([(1.0, quantity, first), (-1.0, quantity, second)]))
 
     def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
         """Compare two quantities of one classifier, such as its accuracies on two benchmarks."""
@@ -125,6 +143,18 @@ class Study(ABC):
             self.combine([*terms, *((-weight, what, who) for weight, what, who in others)]),
         )
 
+    def box_crossings(self, quantity: Quantity, subject: str) -> Figure:
+        """Tell how often an attack's steps, laid end to end, cross the box: below 1 it can't have searched it.
+
+        Raises:
+            NotMeasured: This study has no such figure.
+        """
+        figure = self.figure(quantity, subject)
+        assert quantity.attack is not None
+        crossings = Estimate.exact(quantity.attack.crossings(quantity.steps))
+        title = f"times that the steps behind {figure.title} cross the box"
+        return replace(figure, metric="box_crossings", title=title, estimate=crossings, percent=False)
+
     def widest(self) -> str:
         """Give the last, widest subject."""
         return self.subjects[-1]
@@ -147,7 +177,18 @@ def quoted(quantity: Quantity, row: str) -> Figure:
         Estimate.exact(found.value, found.images),
         f"as printed in {found.source}",
         quantity.percent,
+        {**quantity.attack.tags.as_words(), **_QUOTED_TAGS.get(row, {})} if quantity.attack else {},
     )
+
+
+def require_alike(first: Figure, second: Figure) -> None:
+    """See that two figures were measured in ways that can be compared.
+
+    Raises:
+        NotMeasured: Their tags differ; says in which.
+    """
+    if differs := first.unlike(second):
+        raise NotMeasured(f"{first.title} of {first.subject} and of {second.subject} are unlike: {differs}")
 
 
 def is_quoted(row: str) -> bool:

@@ -37,6 +37,7 @@ class VerdictEntry:
     relation: str
     margin: float | None
     percent: bool
+    tags: dict[str, str]
 
 
 def claim_of(item: pytest.Item) -> str:
@@ -65,9 +66,7 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         claim=claim_of(item),
         test=item.nodeid,
         study=str(params.get("study", "")),
-        subject=figure.subject
-        if figure
-        else str(next((params[name] for name in ("subject", "classifier", "wider") if name in params), "")),
+        subject=figure.subject if figure else _asked_of(params),
         metric=figure.metric if figure else getattr(params.get("quantity"), "metric", ""),
         statement=statement_of(item),
         verdict=judgement.verdict.value,
@@ -81,8 +80,14 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         relation=judgement.relation,
         margin=judgement.margin if figure else None,
         percent=figure.percent if figure else True,
+        tags=dict(figure.tags) if figure else {},
     )
     item.user_properties.append((PROPERTY, asdict(entry)))
+
+
+def _asked_of(params: Mapping[str, Any]) -> str:
+    """Name the classifier that a test is about, by its parameters; empty where it is about all."""
+    return str(next((params[name] for name in ("subject", "classifier", "surrogate", "wider") if name in params), ""))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.protocols.attacks import EPS, LADDER, NAMES, RESTARTS, SURROGATE
+
 DEFAULT_RECORDS = ".robustness/records"
 
 
@@ -52,8 +54,21 @@ MEASURING = (
     Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
     Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
     Option("--batch-size", "images a batch, or auto", "N", "auto"),
+    Option("--surrogate", "spec on which transferred attacks are made", "SPEC", SURROGATE),
+    Option("--restarts", "random starts a loss of the standard attacks", "N", str(RESTARTS)),
     Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
 )
+
+ATTACKING = (
+    Option("--protocol", f"classify (default), {', '.join(NAMES)}", "NAME", "classify"),
+    Option("--eps", "largest change of a pixel, e.g. 0.06 or 8/255", "SIZE", f"{EPS:g}"),
+    Option("--eps-reading", "absolute, or relative to the image's largest pixel as the paper's text has it", "NAME",
+           "absolute"),
+    Option("--step-size", "how far a pixel moves a step", "SIZE", "2/255"),
+    Option("--steps", "length of the attack, or the steps at which outcomes are recorded, e.g. 10,20,50", "N[,N...]",
+           str(LADDER[-1])),
+    Option("--follow", "pgd-standard: follow fooled images too, for the accuracy at the last iterate (slower)"),
+)  # fmt: skip
 
 CLAIMS = (
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",

@@ -10,9 +10,12 @@ from harness.benchmarks.catalog import DataRoots, parse_placement
 from harness.classifiers.spec import Spec, parse_spec, split_specs
 from harness.engines.local import Settings, default_workers
 from harness.errors import UsageError, unknown
-from harness.protocols.classify import PRECISIONS
+from harness.protocols.attacks import NAMES, READINGS, Attack, ladder_up_to, named_attack
+from harness.protocols.needs import Need
+from harness.protocols.precision import PRECISIONS
+from harness.studies.live import Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.flags import MEASURING, Option
+from harness.suite.flags import ATTACKING, MEASURING, Option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -84,6 +87,60 @@ def read_classifiers(texts: Sequence[str] | None, baseline: str | None) -> tuple
     if not subjects:
         raise UsageError("--classifiers names no classifier beside the baseline")
     return base, tuple(subjects)
+
+
+def read_attacks(get: Callable[[Option], Any]) -> Attacks:
+    """Check the options that every attack shares.
+
+    Raises:
+        UsageError: The surrogate's spec is not understood, or the number of restarts is not one.
+    """
+    values = {option.dest: get(option) for option in MEASURING}
+    return Attacks(parse_spec(values["surrogate"]).text, _whole("--restarts", values["restarts"], 1))
+
+
+def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
+    """Check the options that say what is asked of a classifier: to classify a benchmark's images, or under attack.
+
+    Raises:
+        UsageError: A value is not understood, or the benchmark is not attacked.
+    """
+    values = {option.dest: get(option) for option in ATTACKING}
+    name = _one_of("--protocol", values["protocol"], ("classify", *NAMES))
+    if name == "classify":
+        if given := [option.flag for option in ATTACKING[1:] if values[option.dest] not in (option.default, False)]:
+            raise UsageError(f"{given[0]} is an attack's; name one with --protocol {'|'.join(NAMES)}")
+        return benchmark
+    if benchmark != Attack.benchmark:
+        raise UsageError(f"--protocol {name} is for {Attack.benchmark}, not for {benchmark}")
+    shared = read_attacks(get)
+    return named_attack(
+        name,
+        surrogate=shared.surrogate,
+        eps=_size("--eps", values["eps"]),
+        step_size=_size("--step-size", values["step_size"]),
+        ladder=_ladder(values["steps"]),
+        restarts=shared.restarts if name.endswith("standard") else 0,
+        reading=_one_of("--eps-reading", values["eps_reading"], READINGS),
+        follow=bool(values["follow"]),
+    )
+
+
+def _size(flag: str, text: str) -> float:
+    """Read a size in pixels' units, as a number or a fraction such as 8/255."""
+    number, _, divisor = text.partition("/")
+    try:
+        size = float(number) / float(divisor or 1)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{flag} {text!r} is not a number, e.g. 0.06 or 8/255") from None
+    if not 0 < size <= 1:
+        raise UsageError(f"{flag} {text} is not in (0, 1]; pixels are, so 8 of 255 levels are 8/255")
+    return size
+
+
+def _ladder(text: str) -> tuple[int, ...]:
+    steps = tuple(_whole("--steps", part.strip(), 1) for part in text.split(","))
+    return ladder_up_to(*steps) if len(steps) == 1 else steps
 
 
 def resolve_device(device: str) -> str:

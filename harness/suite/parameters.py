@@ -1,6 +1,6 @@
 """Which studies and classifiers a claim's test is run with, and in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,12 +8,18 @@ import pytest
 
 from harness.classifiers.loading import cost
 from harness.classifiers.spec import Spec, parse_spec
+from harness.protocols.attacks import SURROGATE
+from harness.protocols.needs import Need
 from harness.studies.published import PublishedStudy
+from harness.studies.quantities import Quantity
 from harness.studies.study import BASELINE, WSL
 from harness.suite.claims import params_of
 
 PUBLISHED = PublishedStudy.name
 PAPER = "paper"
+
+# The parameters by which a test may ask for classifiers beside its study.
+_ROLES: tuple[tuple[str, ...], ...] = (("subject",), ("classifier",), ("surrogate",), ("narrower", "wider"))
 
 
 @dataclass(frozen=True)
@@ -25,42 +31,49 @@ class Cast:
         baseline: The classifier that subjects are compared with.
         subjects: Narrowest first.
         mark: The marker that selects the study's tests.
+        surrogate: The classifier that transferred attacks are made on.
     """
 
     study: str
     baseline: Spec
     subjects: tuple[Spec, ...]
     mark: str
+    surrogate: Spec
+
+    @property
+    def everyone(self) -> tuple[Spec, ...]:
+        """All that may be measured: the baseline, the subjects and the surrogate."""
+        return (self.baseline, *self.subjects, self.surrogate)
 
     def label(self, spec: Spec) -> str:
         """Name a classifier in test ids: its label, numbered where several specs share it."""
-        same = [each for each in (self.baseline, *self.subjects) if each.label == spec.label]
+        same = [each for each in dict.fromkeys(self.everyone) if each.label == spec.label]
         return spec.label if len(same) == 1 else f"{spec.label}-{same.index(spec) + 1}"
 
 
 def published_cast() -> Cast:
     """Give the paper's own cast, judged on published figures."""
-    return Cast(PUBLISHED, parse_spec(BASELINE), tuple(map(parse_spec, WSL)), "quick")
+    return Cast(PUBLISHED, parse_spec(BASELINE), tuple(map(parse_spec, WSL)), "quick", parse_spec(SURROGATE))
 
 
 def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     """Give a claim's test its studies, and each study's classifiers if it takes any.
 
     A test may take `study` alone, `study` and `subject` (one of the subjects), `study` and `classifier` (the baseline
-    or a subject) or `study`, `narrower` and `wider` (neighbours among the subjects).
+    or a subject), `study` and `surrogate` (what transferred attacks are made on) or `study`, `narrower` and `wider`
+    (neighbours among the subjects).
     """
     names = set(metafunc.fixturenames)
     if "study" not in names or metafunc.definition.get_closest_marker("claim") is None:
         return
-    extra = next(
-        (each for each in (("subject",), ("classifier",), ("narrower", "wider")) if names.issuperset(each)), ()
-    )
+    extra = next((each for each in _ROLES if names.issuperset(each)), ())
     rows, ids, marks = [], [], []
     for cast in casts:
         choices: dict[tuple[str, ...], list[tuple[Spec, ...]]] = {
             (): [()],
             ("subject",): [(subject,) for subject in cast.subjects],
             ("classifier",): [(spec,) for spec in (cast.baseline, *cast.subjects)],
+            ("surrogate",): [(cast.surrogate,)],
             ("narrower", "wider"): list(pairwise(cast.subjects)),
         }
         for specs in choices[extra]:
@@ -89,14 +102,14 @@ def expect_failures(items: Sequence[pytest.Item]) -> None:
 
 def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
     """Sort the tests of live studies by their classifier's cost, dearest first; all others keep their place before."""
-    specs = {spec.text: spec for cast in casts for spec in (cast.baseline, *cast.subjects)}
+    specs = {spec.text: spec for cast in casts for spec in cast.everyone}
     costs: dict[str, float] = {}
 
     def place(item: pytest.Item) -> float:
         params = params_of(item)
         if params.get("study", PUBLISHED) == PUBLISHED:
             return -float("inf")
-        named = [params[name] for name in ("subject", "classifier", "wider") if name in params]
+        named = [params[name] for name in ("subject", "classifier", "surrogate", "wider") if name in params]
         for text in named:
             if text not in costs:
                 costs[text] = cost(specs[text])
@@ -105,19 +118,45 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
     items.sort(key=place)
 
 
-def measuring_plan(items: Sequence[pytest.Item], casts: Sequence[Cast]) -> Mapping[str, list[str]]:
-    """List, per classifier of the live studies, the benchmarks that the selected tests need."""
+def drop_unpublished(items: list[pytest.Item]) -> None:
+    """Leave out what the author's runs can't answer: attacks in any other form than the published one."""
+
+    def can_be_answered(item: pytest.Item) -> bool:
+        attacks = [quantity.attack for quantity in quantities_of(item) if quantity.attack]
+        return params_of(item).get("study") != PUBLISHED or all(attack.form == PUBLISHED for attack in attacks)
+
+    items[:] = [item for item in items if can_be_answered(item)]
+
+
+def quantities_of(item: pytest.Item) -> list[Quantity]:
+    """Give the quantities that a test is about: its parameters, alone or in lists."""
+    values = params_of(item).values()
+    found = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
+    return [each for each in found if isinstance(each, Quantity)]
+
+
+def measuring_plan(
+    items: Sequence[pytest.Item], casts: Sequence[Cast], needs: Callable[[Quantity], Iterable[Need]]
+) -> Mapping[Spec, list[Need]]:
+    """List, per classifier of the live studies, what the selected tests will ask of it.
+
+    Args:
+        items: The selected tests.
+        casts: Who appears in which study.
+        needs: From a quantity to what must be asked of a classifier to know it.
+    """
     by_study = {cast.study: cast for cast in casts}
-    plan: dict[str, list[str]] = {}
+    plan: dict[Spec, list[Need]] = {}
     for item in items:
         params = params_of(item)
         cast = by_study.get(params.get("study", ""))
         if cast is None or cast.study == PUBLISHED:
             continue
-        named = [str(params[name]) for name in ("subject", "classifier", "narrower", "wider") if name in params]
-        for text in [*(named or (spec.text for spec in cast.subjects)), cast.baseline.text]:
-            benchmarks = plan.setdefault(text, [])
-            benchmarks.extend(
-                name for marker in item.iter_markers("needs") for name in marker.args if name not in benchmarks
-            )
+        specs = {spec.text: spec for spec in cast.everyone}
+        names = ("subject", "classifier", "surrogate", "narrower", "wider")
+        named = [specs[params[name]] for name in names if name in params]
+        asked = [name for marker in item.iter_markers("needs") for name in marker.args]
+        asked += [need for quantity in quantities_of(item) for need in needs(quantity)]
+        for spec in [*(named or cast.subjects), cast.baseline]:
+            plan[spec] = list(dict.fromkeys([*plan.get(spec, ()), *asked]))
     return plan

@@ -1,6 +1,7 @@
 """One run of the suite: its options, its studies, and what it has to say at the end."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from harness.benchmarks.catalog import BENCHMARKS, describe
+from harness.classifiers.spec import Spec, parse_spec
+from harness.protocols.needs import Need
 from harness.records.store import RecordStore
 from harness.studies.live import Laboratory, LiveStudy
 from harness.studies.published import PublishedStudy
@@ -39,8 +42,12 @@ class SuiteSession:
             options.check_writable("--report", self.report)
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
-        self.casts = (parameters.published_cast(), Cast(PAPER, baseline, subjects, "full"))
-        self._plan: dict[str, list[str]] = {}
+        self.attacks = options.read_attacks(get)
+        self.casts = (
+            parameters.published_cast(),
+            Cast(PAPER, baseline, subjects, "full", parse_spec(self.attacks.surrogate)),
+        )
+        self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
 
     def header(self) -> list[str]:
@@ -59,8 +66,8 @@ class SuiteSession:
         ]
 
     def plan(self, items: list[pytest.Item]) -> None:
-        """Note which classifier the selected tests need on which benchmarks."""
-        self._plan = dict(parameters.measuring_plan(items, self.casts))
+        """Note what the selected tests will ask of which classifier."""
+        self._plan = parameters.measuring_plan(items, self.casts, self.attacks.needs)
 
     def study(self, name: str) -> Study:
         """Give a study by name, made when first asked for."""
@@ -86,4 +93,4 @@ class SuiteSession:
         settings = replace(settings, device=options.resolve_device(settings.device))
         cast = next(cast for cast in self.casts if cast.study == name)
         laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings, self._plan)
-        return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha)
+        return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha, attacks=self.attacks)

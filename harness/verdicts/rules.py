@@ -5,8 +5,8 @@ wrong side, and is undecided otherwise.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from harness.verdicts.estimates import Estimate
@@ -36,8 +36,9 @@ class Figure:
         where: The place of the paper that it belongs to, e.g. `Table 1`.
         subject: Which classifier.
         estimate: The number with its interval.
-        protocol: How it was measured, with all tags that must be equal for two figures to be compared.
+        protocol: How it was measured, in words.
         percent: Whether it is printed in percent.
+        tags: What of it must be equal for two figures to be compared, e.g. whether an attack was targeted.
     """
 
     metric: str
@@ -47,6 +48,7 @@ class Figure:
     estimate: Estimate
     protocol: str
     percent: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"{self.title} of {self.subject}: {self.text()}"
@@ -64,6 +66,11 @@ class Figure:
         """Print the interval in the metric's unit."""
         return _interval(self, self.estimate)
 
+    def unlike(self, other: "Figure") -> str:
+        """Say in which tags another figure differs; empty where the two can be compared."""
+        names = [name for name in {**self.tags, **other.tags} if self.tags.get(name) != other.tags.get(name)]
+        return "; ".join(f"{name} {self.tags.get(name, 'no')} against {other.tags.get(name, 'no')}" for name in names)
+
     def text(self, value: float | None = None) -> str:
         """Print a number, this figure's own by default, in its metric's unit."""
         number = self.estimate.value if value is None else value
@@ -80,6 +87,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         return f"({self.first!r}, {self.second!r})"
+
+    def gap(self) -> Figure:
+        """Give the difference as a figure of the first one's subject."""
+        first, second = self.first, self.second
+        other = second.title if second.subject == f"its {second.title}" else second.subject
+        return replace(first, title=f"{first.title} less {other}", estimate=self.difference)
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,6 +137,18 @@ class Judgement:
     def because(self, reason: str) -> "Judgement":
         """Add what a reader must know beside the verdict."""
         return replace(self, reason="; ".join(filter(None, (self.reason, reason))))
+
+
+def at_most(figure: Figure, bound: float) -> Judgement:
+    """Judge: the figure is a number or below it."""
+    estimate = figure.estimate
+    return Judgement(
+        _decide(estimate.high <= bound, estimate.low > bound),
+        figure,
+        f"<= {figure.text(bound)}",
+        bound,
+        bound - estimate.value,
+    )
 
 
 def below(figure: Figure, bound: float) -> Judgement:

@@ -102,7 +102,7 @@ def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, c
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
-    from harness.engines.local import Settings, classified
+    from harness.engines.local import Settings, measured
     from harness.records.store import RecordStore
     from harness.torchvision_ops import import_torchvision
 
@@ -127,7 +127,7 @@ def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, c
     def ours():
         store = RecordStore(tmp_path / str(next(runs)))
         dataset = open_benchmark("imagenet", DataRoots(photographs))
-        classified(dataset, spec, lambda: classifier, store, settings)
+        measured(dataset, "imagenet", [spec], lambda spec: classifier, store, settings)
 
     assert ratio(benchmark, bare, ours) >= 0.9
 

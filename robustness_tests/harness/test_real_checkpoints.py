@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
-from harness.scores import SCORES, find_score
+from harness.scores import find_score, scores_of
 
 pytestmark = pytest.mark.real
 
@@ -75,7 +75,7 @@ def test_shape_bias_counts_are_those_of_a_plain_torch_loop(laboratory, real_data
     from safetensors.torch import load_file
 
     samples = laboratory.samples(specs(real_checkpoints, "mobilenet_025"), ["cue-conflict"])
-    found = {name: score.value(samples) for name, score in SCORES["cue-conflict"].items() if score.is_count}
+    found = {name: score.value(samples) for name, score in scores_of("cue-conflict").items() if score.is_plain}
 
     import real_architectures
 

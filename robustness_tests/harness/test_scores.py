@@ -5,7 +5,7 @@ import pytest
 
 from harness.errors import NotMeasured, UsageError
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
-from harness.scores import SCORES, combination, difference, estimate, find_score, make_sample
+from harness.scores import combination, difference, estimate, find_score, make_sample, scores_of
 from harness.verdicts.estimates import proportion
 
 
@@ -63,7 +63,7 @@ def test_published_rule_counts_the_stray_stimulus_and_no_other_without_conflict(
             ]
         ),
     )
-    found = {name: score.value(samples) for name, score in SCORES["cue-conflict"].items()}
+    found = {name: score.value(samples) for name, score in scores_of("cue-conflict").items()}
     assert (found["shape_hits"], found["texture_hits"]) == (1 + 1, 2 + 1)
     assert found["shape_bias"] == 2 / 5
     assert (found["shape_hits_geirhos"], found["texture_hits_geirhos"]) == (2, 1)
@@ -79,7 +79,7 @@ def test_imagenet_a_scores_on_records_by_hand():
         "own_prediction": np.where(np.arange(300) < 100, 1, 0).astype(np.int16),  # the least confident 100 are wrong
         "own_confidence": confidence,
     }
-    found = {n: s.value(sample("imagenet-a", columns)) for n, s in SCORES["imagenet-a"].items()}
+    found = {n: s.value(sample("imagenet-a", columns)) for n, s in scores_of("imagenet-a").items()}
     gaps = [abs(float(part.mean()) - right) for part, right in zip(np.split(confidence, 3), (0, 1, 1), strict=True)]
     assert found["top1"] == pytest.approx(2 / 3)
     assert found["rms_ce"] == pytest.approx(np.sqrt((gaps[0] ** 2 + gaps[1] ** 2) / 3), rel=1e-6)

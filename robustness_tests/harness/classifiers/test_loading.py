@@ -596,7 +596,7 @@ def test_a_classifier_that_is_loaded_already_is_not_loaded_again_for_its_name(mo
     spec, classifier = parse_spec(COLOURS), load(COLOURS)
     named = identity(spec)
     monkeypatch.setattr("harness.classifiers.loading.load", lambda *args: pytest.fail("loaded"))
-    assert identity(spec, loaded=lambda: classifier) == named
+    assert identity(spec, loaded=lambda spec: classifier) == named
 
 
 def test_edited_code_is_another_classifier_and_none_of_it_is_run(module, tiny, tmp_path):

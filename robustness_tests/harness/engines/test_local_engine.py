@@ -10,7 +10,7 @@ from data_fixtures.colours import write_cue_conflict, write_image, write_imagene
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import Settings, classified, run_key
+from harness.engines.local import Settings, measured, run_key
 from harness.errors import ClassifierError, DataError, NotMeasured
 from harness.records.store import RecordStore
 
@@ -27,7 +27,7 @@ class Counting:
         self.images = 0
         self._classifier = None
 
-    def __call__(self):
+    def __call__(self, spec=None):
         from harness.classifiers.loading import load
 
         if self._classifier is None:
@@ -69,8 +69,12 @@ def records(run, images):
 def measure(dataset, store, classifier, **settings):
     from dataclasses import replace
 
-    run, images = classified(dataset, classifier.spec, classifier, store, replace(SETTINGS, **settings))
-    return records(run, images)
+    return records(*ask(dataset, store, classifier, replace(SETTINGS, **settings)))
+
+
+def ask(dataset, store, classifier, settings=SETTINGS):
+    ((run, images),) = measured(dataset, dataset.benchmark, [classifier.spec], classifier, store, settings)
+    return run, images
 
 
 def test_records_say_what_was_seen(dataset, store):
@@ -145,7 +149,7 @@ def test_a_run_that_is_stopped_goes_on_from_there(dataset, store):
 def test_chunks_are_kept_one_by_one(tmp_path, store):
     write_imagenet(tmp_path / "imagenet", range(300), per_class=1)
     dataset = open_benchmark("imagenet", DataRoots(tmp_path))
-    run, _ = classified(dataset, parse_spec(RIGHT), Counting(), store, Settings(workers=0, batch_size=100))
+    run, _ = ask(dataset, store, Counting(), Settings(workers=0, batch_size=100))
     assert sorted(path.name[:9] for path in run.folder.glob("*.parquet")) == ["00000-256", "00001-44."]
     assert records(run, 300)["position"].tolist() == list(range(300))
 
@@ -182,7 +186,7 @@ def test_what_a_classifiers_own_code_raises_is_one_line(dataset, store):
 
 def test_altered_records_are_measured_again_and_this_is_said(dataset, store, caplog):
     classifier = Counting()
-    run, _ = classified(dataset, classifier.spec, classifier, store, SETTINGS)
+    run, _ = ask(dataset, store, classifier)
     (chunk,) = run.folder.glob("*.parquet")
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING):
@@ -251,15 +255,14 @@ def test_records_of_another_setting_are_not_taken(dataset, change):
     change = dict(change)
     other = parse_spec(change.pop("spec", RIGHT))
     assert (
-        run_key(dataset, parse_spec(RIGHT), SETTINGS).digest
-        != run_key(dataset, other, replace(SETTINGS, **change)).digest
+        run_key(dataset, "imagenet", parse_spec(RIGHT), SETTINGS).digest
+        != run_key(dataset, "imagenet", other, replace(SETTINGS, **change)).digest
     )
 
 
 def test_records_do_not_depend_on_how_they_were_computed(dataset):
     from dataclasses import replace
 
-    key = run_key(dataset, parse_spec(RIGHT), SETTINGS)
-    assert (
-        key.digest == run_key(dataset, parse_spec(RIGHT), replace(SETTINGS, batch_size=1, workers=9, images=3)).digest
-    )
+    key = run_key(dataset, "imagenet", parse_spec(RIGHT), SETTINGS)
+    otherwise = replace(SETTINGS, batch_size=1, workers=9, images=3)
+    assert key.digest == run_key(dataset, "imagenet", parse_spec(RIGHT), otherwise).digest

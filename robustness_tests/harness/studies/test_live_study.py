@@ -40,7 +40,7 @@ def loads():
 def study(data, tmp_path_factory, loads):
     from harness.classifiers import loading
 
-    plan = {text: ["imagenet", "imagenet-c", "imagenet-a", "cue-conflict"] for text in (RIGHT, WRONG)}
+    plan = {parse_spec(text): ["imagenet", "imagenet-c", "imagenet-a", "cue-conflict"] for text in (RIGHT, WRONG)}
     laboratory = Laboratory(DataRoots(data), RecordStore(tmp_path_factory.mktemp("records")), Settings(workers=0), plan)
     load = loading.load
     with pytest.MonkeyPatch.context() as patched:
@@ -113,7 +113,7 @@ def test_gains_are_of_the_subject_over_the_baseline(study):
 
 def test_what_no_protocol_measures_is_not_measured(study):
     with pytest.raises(NotMeasured, match="judged on published figures only"):
-        study.figure(quantities.whitebox_accuracy(0.06, 10), RIGHT)
+        study.figure(quantities.MFR, RIGHT)
     with pytest.raises(NotMeasured, match="judged on published figures only"):
         study.flip_probabilities(RIGHT)
 
@@ -128,7 +128,7 @@ def test_missing_data_is_said_before_anything_is_loaded(data, tmp_path):
 def test_bad_data_of_one_benchmark_does_not_keep_others_from_being_measured(data, tmp_path):
     write_imagenet(tmp_path / "imagenet", [0], per_class=1)
     (tmp_path / "cue-conflict").mkdir()
-    plan = {RIGHT: ["cue-conflict", "imagenet"]}
+    plan = {parse_spec(RIGHT): ["cue-conflict", "imagenet"]}
     laboratory = Laboratory(DataRoots(tmp_path), RecordStore(tmp_path / "records"), Settings(workers=0), plan)
     study = LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
     assert value(study, quantities.IMAGENET_TOP1) == 1

@@ -27,8 +27,27 @@ def test_aggregates_of_table_1_are_recomputed(quantity, expected, rounding):
 def test_figures_carry_their_images_and_protocol():
     figure = STUDY.figure(quantities.whitebox_accuracy(0.06, 50), WSL[1])
     assert (figure.estimate.value, figure.estimate.images, figure.where) == (0.003, 25_000, "Table 2")
-    assert "targeted" in figure.protocol
+    assert "50 steps, random target" in figure.protocol
     assert "clean image on failure" in figure.protocol
+    assert figure.tags == {
+        "targeted": "random class",
+        "early_stop": "yes",
+        "fallback": "clean image",
+        "scored": "first iterate taken for the target",
+    }
+
+
+def test_unlike_metrics_are_compared_only_where_it_is_said_why():
+    alp, accuracy = "ALP (InceptionV3)", quantities.whitebox_accuracy(0.06, 10)
+    with pytest.raises(NotMeasured, match="unlike: targeted random class against least likely class; early_stop yes"):
+        STUDY.compare(accuracy, WSL[0], alp)
+    comparison = STUDY.compare(accuracy, WSL[0], alp, unlike="the paper does")
+    assert comparison.difference.value == pytest.approx(0.34384 - 0.279)
+
+
+def test_the_author_ran_no_standard_attack():
+    with pytest.raises(NotMeasured, match="published form only"):
+        STUDY.figure(quantities.whitebox_accuracy(0.06, 10, "standard"), WSL[0])
 
 
 def test_quoted_rows_are_those_of_the_paper():

@@ -1,21 +1,25 @@
 """Studies and classifiers as parameters: which tests there are, in which order, and what they will need."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from harness.classifiers.spec import parse_spec
+from harness.studies.live import Attacks
+from harness.studies.quantities import IMAGENET_TOP1, transfer_accuracy, whitebox_accuracy
 from harness.suite.parameters import (
     Cast,
     dearest_first,
+    drop_unpublished,
     expect_failures,
     measuring_plan,
     parametrize,
     published_cast,
 )
 
-BIG, SMALL, BASE = "resnext101_32x48d_wsl", "resnext50_32x4d", "resnext101_32x8d"
-CAST = Cast("paper", parse_spec(BASE), (parse_spec(SMALL), parse_spec(BIG)), "full")
+BIG, SMALL, BASE, SURROGATE = "resnext101_32x48d_wsl", "resnext50_32x4d", "resnext101_32x8d", "alexnet"
+CAST = Cast("paper", parse_spec(BASE), (parse_spec(SMALL), parse_spec(BIG)), "full", parse_spec(SURROGATE))
 
 
 class Item:
@@ -52,6 +56,10 @@ class Asked:
         self.marks = [[mark.name for mark in row.marks] for row in rows]
 
 
+def planned(items, casts, attacks=Attacks()):  # noqa: B008
+    return {spec.text: needs for spec, needs in measuring_plan(items, casts, attacks.needs).items()}
+
+
 def names(items):
     return [item.name for item in items]
 
@@ -62,6 +70,7 @@ def names(items):
         (("study",), ["paper"]),
         (("study", "subject"), [f"paper-{SMALL}", f"paper-{BIG}"]),
         (("study", "classifier"), [f"paper-{BASE}", f"paper-{SMALL}", f"paper-{BIG}"]),
+        (("study", "surrogate"), [f"paper-{SURROGATE}"]),
         (("study", "narrower", "wider"), [f"paper-{SMALL}-{BIG}"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
@@ -125,7 +134,7 @@ def test_the_plan_lists_what_each_classifier_is_needed_for():
         Item("published", pytest.mark.needs("imagenet-p"), study="published", subject=BIG),
         Item("of_no_claim", pytest.mark.needs("imagenet-p")),
     ]
-    assert measuring_plan(items, [published_cast(), CAST]) == {
+    assert planned(items, [published_cast(), CAST]) == {
         SMALL: ["imagenet-c", "imagenet"],
         BIG: ["imagenet-a", "imagenet"],
         BASE: ["imagenet-c", "imagenet", "imagenet-a"],
@@ -134,4 +143,32 @@ def test_the_plan_lists_what_each_classifier_is_needed_for():
 
 def test_a_test_of_the_whole_study_needs_every_classifier():
     item = Item("widest", pytest.mark.needs("cue-conflict"), study="paper")
-    assert measuring_plan([item], [CAST]) == {name: ["cue-conflict"] for name in (SMALL, BIG, BASE)}
+    assert planned([item], [CAST]) == {name: ["cue-conflict"] for name in (SMALL, BIG, BASE)}
+
+
+def test_a_test_about_a_quantity_needs_the_attack_that_it_is_measured_under():
+    quantity = whitebox_accuracy(0.06, 10)
+    curve = (IMAGENET_TOP1, transfer_accuracy(0.02))
+    items = [
+        Item("one", study="paper", subject=SMALL, quantity=quantity),
+        Item("curve", study="paper", surrogate=SURROGATE, curve=curve),
+    ]
+    attack, transfer = quantity.attack, replace(curve[1].attack, surrogate=SMALL)
+    assert planned(items, [CAST], Attacks(surrogate=SMALL)) == {
+        SMALL: [attack],
+        SURROGATE: ["imagenet", transfer],
+        BASE: [attack, "imagenet", transfer],
+    }
+
+
+def test_attacks_that_the_author_did_not_run_are_no_tests_of_the_published_study():
+    standard, published = whitebox_accuracy(0.06, 10, "standard"), whitebox_accuracy(0.06, 10)
+    items = [
+        Item("kept", study="published", quantity=published),
+        Item("dropped", study="published", quantity=standard),
+        Item("dropped_too", study="published", curve=(IMAGENET_TOP1, standard)),
+        Item("live", study="paper", quantity=standard),
+        Item("of_no_claim"),
+    ]
+    drop_unpublished(items)
+    assert names(items) == ["kept", "live", "of_no_claim"]

@@ -1,0 +1,43 @@
+"""Random numbers that belong to an image: the same whatever batch, order, chunk or worker it is attacked in."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def unit_start(seed: int, image: str, restart: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Draw an attack's random start, in units of eps.
+
+    The start at every eps is the same draw, scaled, so that accuracies over eps are paired.
+
+    Args:
+        seed: Of the run, in 0..2**32-1.
+        image: The image's path in its benchmark.
+        restart: Which of the attack's starts, from 0.
+        shape: Of the image, (3, h, w).
+
+    Returns:
+        Independent uniform numbers in [-1, 1), of that shape.
+    """
+    uniform = _generator("start", seed, image, restart).random_sample(shape)
+    return (2 * uniform - 1).astype(np.float32)
+
+
+def wrong_class(seed: int, image: str, label: int, classes: int = 1000) -> int:
+    """Draw the class that a targeted attack goes towards: any but the label, each as likely.
+
+    Args:
+        seed: Of the run, in 0..2**32-1.
+        image: The image's path in its benchmark.
+        label: Its class index, in 0..classes-1.
+        classes: How many classes there are.
+    """
+    drawn = int(_generator("target", seed, image, 0).randint(classes - 1))
+    return drawn + (drawn >= label)
+
+
+def _generator(purpose: str, seed: int, image: str, number: int) -> np.random.RandomState:
+    """Seed numpy's legacy generator, whose stream is frozen for good (NEP 19), by all that the draw belongs to."""
+    key = hashlib.sha256(f"{purpose}\0{seed}\0{number}\0{image}".encode()).digest()
+    return np.random.RandomState(np.frombuffer(key, dtype="<u4"))

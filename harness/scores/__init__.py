@@ -1,0 +1,66 @@
+"""Where records meet metrics: every metric of a benchmark or an attack, read off its records, with an interval.
+
+`score` says what a score is, `classification` and `attack` hold them, `estimation` gives their numbers.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from harness.errors import unknown
+from harness.protocols.attacks import Attack
+from harness.protocols.needs import Need
+from harness.records.schema import Columns
+from harness.scores import attack, classification
+from harness.scores.attack import accuracy_after, attack_scores
+from harness.scores.classification import corruption_means
+from harness.scores.estimation import combination, difference, estimate
+from harness.scores.score import Sample, Samples, Score
+
+__all__ = [
+    "Sample",
+    "Samples",
+    "Score",
+    "columns_of",
+    "combination",
+    "corruption_means",
+    "difference",
+    "estimate",
+    "find_score",
+    "make_sample",
+    "scores_of",
+]
+
+
+def columns_of(need: Need) -> tuple[str, ...]:
+    """Name the records' columns that samples are made of."""
+    return classification.COLUMNS[need] if isinstance(need, str) else attack.columns_of(need)
+
+
+def make_sample(need: Need, chunks: Iterable[Columns]) -> Sample:
+    """Boil records down to what their scores read, chunk by chunk."""
+    if isinstance(need, str):
+        parts = [classification.boil_down(need, columns) for columns in chunks]
+    else:
+        parts = [attack.boil_down(columns) for columns in chunks]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def scores_of(need: Need) -> Mapping[str, Score]:
+    """Give all metrics of a benchmark, or of an attack, by name."""
+    return classification.SCORES[need] if isinstance(need, str) else attack_scores(need)
+
+
+def find_score(need: Need, name: str) -> Score:
+    """Look a metric up by name; the known ones are listed where there is none.
+
+    Of a white-box attack there is `accuracy_after_<k>_steps` for every k up to its end, those beside its ladder too.
+    """
+    scores = scores_of(need)
+    steps = re.fullmatch(r"accuracy_after_(\d+)_steps", name)
+    if steps and isinstance(need, Attack) and not need.surrogate and 1 <= int(steps[1]) <= need.steps:
+        return accuracy_after(need, int(steps[1]))
+    if name not in scores:
+        raise unknown(f"metric of {need}", name, scores)
+    return scores[name]

@@ -1,0 +1,174 @@
+"""The metrics that an attack's records are read for: accuracies along its steps, success, and what makes it trusted."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.attack import earliest, loss_gain, restart_spread
+from harness.protocols.attacks import Attack
+from harness.records.schema import Columns
+from harness.scores.score import ALWAYS, Mask, Sample, Samples, Score, common_part
+
+# A change of a pixel below this share of eps, at its largest, means that the attack did not use its budget.
+_USED = 0.9
+# Of more images than this the gradient must not be zero under every loss: surviving the attack would say nothing.
+MASKED_AT_MOST = 0.01
+
+_READ = ("label", "clean_prediction", "first_fooled", "ladder_prediction")
+_MEASURED = ("loss_start", "loss_end", "zero_gradient", "linf", "outside")
+
+
+def columns_of(attack: Attack) -> tuple[str, ...]:
+    """Name the records' columns that samples of an attack are made of."""
+    return (*ALWAYS, *_READ, *_MEASURED, *(("followed_prediction",) if attack.follow else ()))
+
+
+def boil_down(columns: Columns) -> Columns:
+    """Reduce a chunk of an attack's records to what its scores read."""
+    label = columns["label"]
+    sample = {
+        **common_part(columns),
+        **{name: columns[name] for name in _MEASURED},
+        "correct": columns["clean_prediction"] == label,
+        "first_fooled": columns["first_fooled"],
+        "ladder_right": columns["ladder_prediction"] == label[:, None],
+    }
+    if "followed_prediction" in columns:
+        sample["followed_right"] = columns["followed_prediction"] == label[:, None]
+    return sample
+
+
+@functools.cache
+def attack_scores(attack: Attack) -> Mapping[str, Score]:
+    """Give the metrics of an attack by name: what is printed of it."""
+    scores = [_share(attack, "top1", lambda sample: sample["correct"], checked=False)]
+    scores += [accuracy_after(attack, steps) for steps in attack.ladder]
+    if attack.follow:
+        scores += [_final_accuracy(attack, rung) for rung in range(len(attack.ladder))]
+    scores += [_success(attack, steps) for steps in attack.ladder]
+    if not attack.surrogate and attack.form == "standard":
+        scores += [accuracy_after(attack, attack.steps, loss) for loss in ("cross_entropy", "margin")]
+        scores.append(_number(attack, "restart_spread", functools.partial(_restart_spread, attack), percent=True))
+    scores += [
+        _share(attack, "zero_gradient", _masked_somewhere, among=_attacked, checked=False),
+        _share(
+            attack, "unused_eps", lambda sample: sample["linf"] < _USED * attack.eps, among=_attacked, checked=False
+        ),
+        _number(attack, "beyond_eps", lambda sample: float(np.max(sample["linf"] - attack.eps, initial=-attack.eps))),
+        _number(attack, "outside", lambda sample: float(sample["outside"].max(initial=0))),
+        _number(attack, "loss_gain", functools.partial(_loss_gain, attack)),
+    ]
+    return {score.name: score for score in scores}
+
+
+def accuracy_after(attack: Attack, steps: int, loss: str = "") -> Score:
+    """Give the accuracy after a number of steps: of the ladder where the attack is transferred, else any up to its end.
+
+    Args:
+        attack: Which attack.
+        steps: After how many steps.
+        loss: Under one of its losses; all by default, which is refused where gradients are masked.
+    """
+
+    def right(sample: Sample) -> Mask:
+        if attack.surrogate:
+            return np.asarray(sample["ladder_right"][:, attack.ladder.index(steps)], dtype=bool)
+        runs = [run for run, pursuit in enumerate(attack.pursuits) if loss in ("", pursuit.loss)]
+        first = earliest(sample["first_fooled"][:, runs])
+        return np.asarray(sample["correct"] & ((first == 0) | (first > steps)), dtype=bool)
+
+    return _share(attack, f"accuracy_after_{steps}_steps{'_' if loss else ''}{loss}", right, checked=not loss)
+
+
+def _final_accuracy(attack: Attack, rung: int) -> Score:
+    """Give the accuracy at the very iterate of a step, as attacks that score their last iterate have it."""
+
+    def right(sample: Sample) -> Mask:
+        runs, rungs = len(attack.pursuits), len(attack.ladder)
+        at = sample["followed_right"].reshape(-1, runs, rungs)[:, :, rung]
+        return np.asarray(sample["correct"] & at.all(axis=1), dtype=bool)
+
+    return _share(attack, f"final_accuracy_after_{attack.ladder[rung]}_steps", right)
+
+
+def _success(attack: Attack, steps: int) -> Score:
+    """Give the share of images that are right when clean and were fooled within some steps of the ladder."""
+    rung = attack.ladder.index(steps)
+
+    def fooled(sample: Sample) -> Mask:
+        return np.asarray(~sample["ladder_right"][:, rung], dtype=bool)
+
+    def clean(sample: Sample) -> Mask:
+        return np.asarray(sample["correct"], dtype=bool)
+
+    return _share(attack, f"success_rate_after_{steps}_steps", fooled, among=clean)
+
+
+def _restart_spread(attack: Attack, sample: Sample) -> float:
+    def by_start(restart: int) -> NDArray[np.integer[Any]]:
+        runs = [run for run, pursuit in enumerate(attack.pursuits) if pursuit.restart == restart]
+        return earliest(sample["first_fooled"][:, runs])
+
+    first = np.stack([by_start(restart) for restart in range(attack.restarts)], axis=1)
+    return restart_spread(sample["correct"], first)
+
+
+def _loss_gain(attack: Attack, sample: Sample) -> float:
+    return loss_gain(sample["loss_start"], sample["loss_end"], targeted=attack.targeted)
+
+
+def _attacked(sample: Sample) -> Mask:
+    return np.asarray(np.isfinite(sample["loss_start"]).any(axis=1), dtype=bool)
+
+
+def _masked_somewhere(sample: Sample) -> Mask:
+    return np.asarray((sample["zero_gradient"] == 1).any(axis=1), dtype=bool)
+
+
+def _require_gradients(sample: Sample) -> None:
+    """Refuse accuracies of an attack that had nothing to follow.
+
+    Raises:
+        ValueError: Of more than `MASKED_AT_MOST` of the attacked images the gradient is zero under every loss.
+    """
+    attacked = _attacked(sample)
+    masked = (sample["zero_gradient"] == 1).all(axis=1) & attacked
+    if masked.sum() > MASKED_AT_MOST * attacked.sum():
+        raise ValueError(
+            f"gradient masking: for {masked.sum():,} of {attacked.sum():,} attacked images the loss has no gradient at "
+            "all, so that they survive says nothing of robustness (see zero_gradient)"
+        )
+
+
+def _share(
+    attack: Attack,
+    name: str,
+    hit: Callable[[Sample], Mask],
+    *,
+    among: Callable[[Sample], Mask] | None = None,
+    checked: bool = True,
+) -> Score:
+    """Make the score of a share of images, or of those among some; refused where gradients are masked."""
+
+    def count(samples: Samples) -> tuple[int, int]:
+        sample = samples[attack]
+        if checked:
+            _require_gradients(sample)
+        of = among(sample) if among else np.ones(len(sample["group"]), dtype=bool)
+        if not of.any():
+            raise ValueError(f"{name}: no image" + (" is classified right when clean" if among else ""))
+        return int((hit(sample) & of).sum()), int(of.sum())
+
+    def value(samples: Samples) -> float:
+        hits, images = count(samples)
+        return hits / images
+
+    return Score(name, (attack,), value, count=count)
+
+
+def _number(attack: Attack, name: str, value: Callable[[Sample], float], *, percent: bool = False) -> Score:
+    """Make the score of a number that describes the very images that were attacked."""
+    return Score(name, (attack,), lambda samples: value(samples[attack]), percent=percent, is_plain=True)

@@ -1,0 +1,77 @@
+"""A score's number with its interval, of one classifier, of two, or of a weighted sum."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from harness.errors import NotMeasured
+from harness.protocols.needs import Need
+from harness.scores.score import Mask, Sample, Samples, Score
+from harness.verdicts.estimates import JACKKNIFE_GROUPS, Estimate, jackknife, proportion
+
+
+def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
+    """Compute a score and its interval.
+
+    Raises:
+        NotMeasured: The samples are too small for this metric; says why.
+    """
+    images = len(samples[score.needs[0]]["group"])
+    try:
+        if score.is_plain:
+            return Estimate.exact(score.value(samples), images)
+        if score.count is not None:
+            return replace(proportion(*score.count(samples), alpha), images=images)
+        return combination([(1.0, score, samples)], alpha=alpha)
+    except ValueError as error:
+        raise NotMeasured(f"{score.needs[0]}: {error}") from error
+
+
+def difference(score: Score, first: Samples, second: Samples, *, alpha: float) -> Estimate:
+    """Compute a score's difference between two classifiers, first minus second, paired image by image.
+
+    Raises:
+        NotMeasured: The samples are too small for this metric, or are not of the same images.
+    """
+    return combination([(1.0, score, first), (-1.0, score, second)], alpha=alpha)
+
+
+def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) -> Estimate:
+    """Compute a weighted sum of scores, such as the difference of two gains, with one interval.
+
+    Rows of the same image are left out together in all terms, so what they share cancels.
+
+    Raises:
+        NotMeasured: The samples are too small for one of the metrics, or two samples of a benchmark are not of the
+            same images in the same order.
+    """
+    seen: dict[Need, Sample] = {}
+    for _, score, samples in terms:
+        for name in score.needs:
+            if not np.array_equal(seen.setdefault(name, samples[name])["digest"], samples[name]["digest"]):
+                raise NotMeasured(f"{name}: the classifiers did not see the same images; measure them again")
+
+    def statistic(kept: Mask) -> float:
+        return sum(
+            weight * score.value({name: _keep(samples[name], kept) for name in score.needs})
+            for weight, score, samples in terms
+        )
+
+    images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
+    scale = sum(abs(weight) for weight, _, _ in terms)
+    try:
+        found = jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
+    except ValueError as error:
+        raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error
+    extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
+    least, greatest = sum(low for low, _ in extremes), sum(high for _, high in extremes)
+    return replace(found, low=max(found.low, least), high=min(found.high, greatest))
+
+
+def _keep(sample: Sample, kept_groups: Mask) -> Sample:
+    """Keep the rows of the groups that are kept."""
+    if kept_groups.all():
+        return sample
+    rows = kept_groups[sample["group"]]
+    return {name: values[rows] for name, values in sample.items()}

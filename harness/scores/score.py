@@ -1,0 +1,55 @@
+"""What a score is: a metric's name, which samples it reads, and how it is computed from them."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.protocols.needs import Need
+from harness.records.schema import Columns
+from harness.verdicts.estimates import JACKKNIFE_GROUPS
+
+Sample = Mapping[str, NDArray[Any]]
+Samples = Mapping[Need, Sample]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of a benchmark.
+
+    Attributes:
+        name: As printed and as in `--json`, e.g. `top1`.
+        needs: What its samples are of; the first is its own.
+        value: From the samples of those benchmarks to the number; ValueError where they are too small.
+        percent: Whether it is printed in percent.
+        count: For shares of independent images: from the samples to (hits, images), which gives an exact interval.
+        bounds: The least and the greatest value that it can have.
+        is_plain: It describes the very images that were seen, as a count does, and has no interval.
+    """
+
+    name: str
+    needs: tuple[Need, ...]
+    value: Callable[[Samples], float]
+    percent: bool = True
+    count: Callable[[Samples], tuple[int, int]] | None = None
+    is_plain: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+# The columns of every kind of record that samples are made of.
+ALWAYS = ("image", "digest")
+
+
+def common_part(columns: Columns) -> Columns:
+    """Give what every sample holds: which file each image is, and which of the jackknife's groups it belongs to."""
+    return {
+        "digest": columns["digest"],
+        # An image's group is the same in every cell, on every benchmark and under every attack.
+        "group": np.array(
+            [zlib.crc32(image.encode()) % JACKKNIFE_GROUPS for image in columns["image"]], dtype=np.uint8
+        ),
+    }
