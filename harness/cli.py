@@ -9,11 +9,13 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, UsageError, unknown
+from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import Samples, Score, difference, estimate, scores_of
@@ -70,6 +72,8 @@ def measure(options: argparse.Namespace) -> int:
     def one(score: Score) -> Estimate:
         return estimate(score, _samples(laboratory, spec, score), alpha=request.alpha)
 
+    if options.grid and isinstance(need, Maximize):
+        laboratory.draw(spec, need, Path(options.grid).expanduser())
     heading = {"classifier": spec.text, **_asked(laboratory, need, spec)}
     return _print(options, request, heading, need, one)
 
@@ -183,6 +187,8 @@ def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
     counts = {"available": len(dataset), **({"classes": dataset.classes} if dataset.classes else {})}
     if isinstance(need, str):
         return {"benchmark": need, "protocol": "classify", **counts}
+    if isinstance(need, Maximize):
+        return {"benchmark": need.benchmark, "protocol": need.name, **counts, "attack": need.describe()}
     attack: dict[str, Any] = {"attack": need.describe(), "tags": need.tags.as_words()}
     if need.surrogate in [spec.text for spec in specs]:
         attack["note"] = "the surrogate is the classifier itself, so this is no transfer"
@@ -218,8 +224,9 @@ def _print(
     width = max(24, *(len(name) + 3 for name in scores))
     for name, found in metrics.items():
         print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
-    for name, reason in reasons.items():
-        print(f"{name:{width}}not measured: {reason}")
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, why in reasons.items() if why == reason]
+        print(f"not measured: {', '.join(names)}: {reason}")
     return 0
 
 

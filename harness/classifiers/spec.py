@@ -52,6 +52,7 @@ class Spec:
         name: What the source knows it by.
         weights: A file, or the name of a torchvision weights entry; None for the source's own.
         preprocessing: How it wants its images.
+        penultimate: The module that gives the features which its last layer reads; None to find it.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Spec:
     name: str
     weights: str | None
     preprocessing: Preprocessing
+    penultimate: str | None = None
 
     @property
     def label(self) -> str:
@@ -89,7 +91,8 @@ def parse_spec(text: str) -> Spec:
     form, pattern = _NAMES.get(source, ("", ".*"))
     if not re.fullmatch(pattern, name):
         raise UsageError(f"{text!r} is not of the form {form}[@WEIGHTS]")
-    return Spec(text, source, name, weights or None, _preprocessing(text, query))
+    preprocessing, penultimate = _query(text, query)
+    return Spec(text, source, name, weights or None, preprocessing, penultimate)
 
 
 def split_specs(text: str) -> list[str]:
@@ -103,7 +106,7 @@ def split_specs(text: str) -> list[str]:
     return [spec.strip() for spec in specs if spec.strip()]
 
 
-def _preprocessing(text: str, query: str) -> Preprocessing:
+def _query(text: str, query: str) -> tuple[Preprocessing, str | None]:
     given: dict[str, Any] = {}
     for pair in filter(None, query.split("&")):
         key, _, value = pair.partition("=")
@@ -115,12 +118,19 @@ def _preprocessing(text: str, query: str) -> Preprocessing:
             given[key] = _READERS[key](value)
         except ValueError as error:
             raise UsageError(f"{text!r}: {key}={value}: {error}") from None
+    penultimate = given.pop("penultimate", None)
     preprocessing = Preprocessing(**given)
     if preprocessing.crop > preprocessing.resize:
         raise UsageError(
             f"{text!r}: crop {preprocessing.crop} is larger than resize {preprocessing.resize}; give a larger resize"
         )
-    return preprocessing
+    return preprocessing, penultimate
+
+
+def _module(value: str) -> str:
+    if not value:
+        raise ValueError("expected the name of a module, e.g. avgpool")
+    return value
 
 
 def _size(value: str) -> int:
@@ -172,4 +182,5 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "mean": _means,
     "std": _divisors,
     "classes": _classes,
+    "penultimate": _module,
 }

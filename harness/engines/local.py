@@ -1,10 +1,9 @@
 """Measures in this process: finds what the store lacks, runs the classifier on just that, keeps every chunk."""
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,15 @@ from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Batch, FileFacts, Fitting, batches, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
 from harness.classifiers.spec import parse_spec
+from harness.engines.blame import blaming
 from harness.engines.memory import keep_freed_memory
-from harness.errors import ClassifierError, HarnessError, NoGradient, NonFinite, NotMeasured, in_one_line
+from harness.engines.progress import Progress
+from harness.engines.settings import Load, Settings
+from harness.errors import NotMeasured
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.protocols.attacks import Attack
 from harness.protocols.classify import Classify, Questions
+from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, Columns
 from harness.records.store import RecordStore, Run, RunKey
@@ -27,41 +31,9 @@ from harness.records.store import RecordStore, Run, RunKey
 if TYPE_CHECKING:
     import torch
 
-    from harness.classifiers.classifier import Classifier
     from harness.classifiers.spec import Spec
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure.
-
-    Attributes:
-        device: `cpu`, `cuda`, `cuda:1` ...
-        precision: `fp32`, `tf32` or `bf16`.
-        batch_size: Images a batch; None for 32 on a CPU and 256 on a GPU.
-        workers: Decoding processes.
-        seed: Seed of the order in which images are seen.
-        images: Only the first so many of that order; None for all.
-        measure: False to judge from the store alone.
-    """
-
-    device: str = "cpu"
-    precision: str = "fp32"
-    batch_size: int | None = None
-    workers: int = 2
-    seed: int = 0
-    images: int | None = None
-    measure: bool = True
-
-
-def default_workers() -> int:
-    """Give the number of decoding processes: one a core that this process may use, 16 at most."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-
-
-Load = Callable[["Spec"], "Classifier"]
 
 
 def measured(
@@ -84,6 +56,10 @@ def measured(
         NotMeasured: Records are missing and `settings.measure` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
+    if isinstance(need, Maximize):
+        from harness.engines.maximizing import maximized
+
+        return [maximized(dataset, need, spec, load, store, settings) for spec in specs]
     runs = [store.run(run_key(dataset, need, spec, settings, load)) for spec in specs]
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
     is_current = _freshness(dataset, settings.seed) if settings.measure else None
@@ -107,7 +83,7 @@ def measured(
     return [(run, images) for run in runs]
 
 
-def run_key(dataset: Dataset, need: Need, spec: "Spec", settings: Settings, load: Load | None = None) -> RunKey:
+def run_key(dataset: Dataset, need: str | Attack, spec: "Spec", settings: Settings, load: Load | None = None) -> RunKey:
     """Name everything that the records of a classifier on a benchmark depend on."""
     from harness.classifiers.loading import identity
 
@@ -172,7 +148,7 @@ class Lane:
 _Examine = Callable[["torch.Tensor", NDArray[np.int16], list[str]], list[Columns]]
 
 
-def _measure(lanes: Sequence[Lane], dataset: Dataset, need: Need, load: Load, settings: Settings) -> None:
+def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: Load, settings: Settings) -> None:
     on_cpu = settings.device == "cpu"
     if on_cpu:
         keep_freed_memory()
@@ -188,7 +164,7 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: Need, load: Load, se
         who = f"images made on {attack.surrogate} and scored on {who}"
     labels = ", ".join(lane.spec.label for lane in lanes)
     under = f" under {attack.name}, eps {attack.eps:g}" if attack else ""
-    progress = _Progress(f"{labels} on {dataset.benchmark}{under}", len(positions))
+    progress = Progress(f"{labels} on {dataset.benchmark}{under}", len(positions))
     done = 0
     try:
         for batch in batches(
@@ -200,7 +176,7 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: Need, load: Load, se
         ):
             cells, images = np.divmod(np.array(batch.indices), len(dataset.images))
             names = [dataset.images[image] for image in images]
-            with _blaming(who, dataset, batch):
+            with blaming(who, _paths(dataset, batch), f"images of shape {tuple(batch.pixels.shape)}"):
                 answers = examine(batch.pixels, dataset.labels[images], names)
             where = positions[done : done + len(batch.indices)]
             context = _context(dataset, batch, where, cells, images)
@@ -216,7 +192,7 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: Need, load: Load, se
 
 
 def _examiner(
-    need: Need, dataset: Dataset, lanes: Sequence[Lane], eyes: "Spec", load: Load, settings: Settings
+    need: str | Attack, dataset: Dataset, lanes: Sequence[Lane], eyes: "Spec", load: Load, settings: Settings
 ) -> _Examine:
     """Load what a pass needs, and give what is to be done with each of its batches."""
     import torch
@@ -239,23 +215,8 @@ def _examiner(
     return lambda pixels, labels, names: [attack(pixels, labels, names)]
 
 
-@contextmanager
-def _blaming(who: str, dataset: Dataset, batch: Batch) -> Iterator[None]:
-    """Name the classifier, and the image if it was one, in whatever goes wrong."""
-    try:
-        yield
-    except NonFinite as error:
-        raise ClassifierError(
-            f"{who}: NaN or infinite {error.what} for {dataset.path(batch.indices[error.place])}; "
-            "check its weights and its mean and std"
-        ) from error
-    except NoGradient as error:
-        raise ClassifierError(f"{who}: {error}") from error
-    except HarnessError:
-        raise
-    except Exception as error:  # whatever the classifier's own code raises
-        shape = tuple(batch.pixels.shape)
-        raise ClassifierError(f"{who} fails on images of shape {shape} ({in_one_line(error)})") from error
+def _paths(dataset: Dataset, batch: Batch) -> Callable[[int], Path]:
+    return lambda place: dataset.path(batch.indices[place])
 
 
 def _context(
@@ -300,26 +261,3 @@ class _ChunkWriter:
         chunks = rows["position"] // self._run.key.chunk
         for chunk in np.unique(chunks):
             self._run.append({name: values[chunks == chunk] for name, values in rows.items()})
-
-
-class _Progress:
-    """Says every ten seconds how far a long measurement is, at which rate and for how much longer."""
-
-    def __init__(self, what: str, images: int) -> None:
-        self._what = what
-        self._images = images
-        self._start = self._said = time.monotonic()
-
-    def tell(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._said >= 10:
-            self._said = now
-            rate = done / (now - self._start)
-            log.info(
-                "%s: %s of %s images, %.0f/s, %.0f s left",
-                self._what,
-                f"{done:,}",
-                f"{self._images:,}",
-                rate,
-                (self._images - done) / rate,
-            )

@@ -1,9 +1,10 @@
 """What can be asked of a classifier."""
 
 from harness.protocols.attacks import Attack
+from harness.protocols.maximizing import Maximize
 
-# A benchmark's name, to classify its images, or an attack on ImageNet's.
-Need = str | Attack
+# A benchmark's name, to classify its images; an attack on ImageNet's; or maximizing images made from them.
+Need = str | Attack | Maximize
 
 
 def benchmark_of(need: Need) -> str:

@@ -47,6 +47,26 @@ ATTACK_COLUMNS: dict[str, str] = {
     "outside": "by how much that image's pixels leave [0, 1]",
 }
 
+# Of each pair of a seed image and a unit of the penultimate layer (`harness.protocols.maximizing`). Images are rows of
+# height x width x 3 levels of 8 bits; steps of 1/255 from a photograph stay on these levels.
+MAXIMIZE_COLUMNS: dict[str, str] = {
+    "position": "place of the pair, from 0; all units of a seed follow one another",
+    "image": "path of the seed image, or noise-<k>",
+    "digest": "first 8 bytes of the sha256 of the seed image's file, as a big-endian number; 0 for noise",
+    "photograph": "whether the seed is a photograph, not noise",
+    "unit": "the unit, from 0",
+    "met_at": "step of the iterate nearest to the seed of those that met the criterion, from 0; -1 for none",
+    "probability": "softmax probability, over units, of the unit at the last step",
+    "activation_seed": "activation of the unit by the seed",
+    "activation_smallest": "by the nearest iterate that met the criterion; NaN for none",
+    "activation_final": "by the last iterate",
+    "linf_smallest": "largest change of a pixel at the nearest iterate that met the criterion; NaN for none",
+    "linf_final": "at the last iterate",
+    "seed_image": "the seed",
+    "smallest_image": "the nearest iterate that met the criterion; black for none",
+    "final_image": "the last iterate",
+}
+
 # The columns that tell whether an image still is the one that was seen.
 FILE_FACTS = ("digest", "size", "modified")
 

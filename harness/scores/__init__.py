@@ -1,21 +1,23 @@
 """Where records meet metrics: every metric of a benchmark or an attack, read off its records, with an interval.
 
-`score` says what a score is, `classification` and `attack` hold them, `estimation` gives their numbers.
+`score` says what a score is, `classification`, `attack` and `maximize` hold them, `estimation` gives their numbers.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from harness.errors import unknown
 from harness.protocols.attacks import Attack
+from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.records.schema import Columns
-from harness.scores import attack, classification
+from harness.scores import attack, classification, maximize
 from harness.scores.attack import accuracy_after, attack_scores
 from harness.scores.classification import corruption_means
 from harness.scores.estimation import combination, difference, estimate
+from harness.scores.maximize import maximize_scores
 from harness.scores.score import Sample, Samples, Score
 
 __all__ = [
@@ -35,21 +37,29 @@ __all__ = [
 
 def columns_of(need: Need) -> tuple[str, ...]:
     """Name the records' columns that samples are made of."""
-    return classification.COLUMNS[need] if isinstance(need, str) else attack.columns_of(need)
+    if isinstance(need, str):
+        return classification.COLUMNS[need]
+    return maximize.COLUMNS if isinstance(need, Maximize) else attack.columns_of(need)
 
 
 def make_sample(need: Need, chunks: Iterable[Columns]) -> Sample:
     """Boil records down to what their scores read, chunk by chunk."""
-    if isinstance(need, str):
-        parts = [classification.boil_down(need, columns) for columns in chunks]
-    else:
-        parts = [attack.boil_down(columns) for columns in chunks]
+    if isinstance(need, Maximize):
+        return maximize.make_sample(need, _joined(list(chunks)))
+    if isinstance(need, Attack):
+        return _joined([attack.boil_down(columns) for columns in chunks])
+    return _joined([classification.boil_down(need, columns) for columns in chunks])
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def scores_of(need: Need) -> Mapping[str, Score]:
-    """Give all metrics of a benchmark, or of an attack, by name."""
-    return classification.SCORES[need] if isinstance(need, str) else attack_scores(need)
+    """Give all metrics of a benchmark, of an attack or of maximizing images, by name."""
+    if isinstance(need, str):
+        return classification.SCORES[need]
+    return maximize_scores(need) if isinstance(need, Maximize) else attack_scores(need)
 
 
 def find_score(need: Need, name: str) -> Score:

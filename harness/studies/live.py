@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
 from harness.classifiers.spec import Spec, parse_spec
-from harness.engines.local import Settings, measured
+from harness.engines.local import measured
+from harness.engines.settings import Settings
 from harness.errors import HarnessError, NotMeasured
+from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
+from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import (
@@ -46,11 +50,11 @@ class Attacks:
     surrogate: str = SURROGATE
     restarts: int = 0
 
-    def of(self, quantity: Quantity) -> Attack | None:
-        """Give the attack that a quantity is measured under; None where it is measured under none."""
+    def need(self, quantity: Quantity) -> Need:
+        """Give what must be asked of a classifier to know a quantity."""
         attack = quantity.attack
         if attack is None:
-            return None
+            return quantity.maximize or quantity.benchmark
         if attack.form == "standard":
             attack = replace(attack, restarts=self.restarts)
         return replace(attack, surrogate=self.surrogate) if attack.surrogate else attack
@@ -59,7 +63,7 @@ class Attacks:
         """Name all that must be asked of a classifier to know a quantity; nothing where no protocol measures it."""
         if not quantity.score:
             return ()
-        return find_score(self.of(quantity) or quantity.benchmark, quantity.score).needs
+        return find_score(self.need(quantity), quantity.score).needs
 
 
 class Laboratory:
@@ -74,6 +78,7 @@ class Laboratory:
         store: Where records are kept.
         settings: How to measure.
         plan: Per classifier, what will be asked of it.
+        pictures: A folder into which maximizing images are drawn; None to draw none.
     """
 
     def __init__(
@@ -82,8 +87,10 @@ class Laboratory:
         store: RecordStore,
         settings: Settings,
         plan: Mapping[Spec, Iterable[Need]] | None = None,
+        pictures: Path | None = None,
     ) -> None:
         self.settings = settings
+        self._pictures = pictures
         self._roots = roots
         self._store = store
         self._plan = {spec: list(needs) for spec, needs in (plan or {}).items()}
@@ -132,7 +139,21 @@ class Laboratory:
     def _run(self, specs: Sequence[Spec], need: Need) -> list[Sample | Exception]:
         dataset = self.dataset(benchmark_of(need))
         runs = measured(dataset, need, specs, self._load, self._store, self.settings)
+        if isinstance(need, Maximize) and self._pictures:
+            for spec, (run, images) in zip(specs, runs, strict=True):
+                path = self._pictures / f"maximizing-{spec.label}.png"
+                draw_maximizing_images(need, run.read(images), path, spec.label)
         return [make_sample(need, run.read(images, columns_of(need))) for run, images in runs]
+
+    def draw(self, spec: Spec, need: Maximize, path: Path) -> None:
+        """Draw a classifier's maximizing images into a PNG, made first where the store lacks them.
+
+        Raises:
+            HarnessError: As `samples`, or the file can't be written.
+        """
+        self.samples(spec, [need])
+        ((run, images),) = measured(self.dataset(need.benchmark), need, [spec], self._load, self._store, self.settings)
+        draw_maximizing_images(need, run.read(images), path, spec.label)
 
     def _load(self, spec: Spec) -> "Classifier":
         if spec not in self._loaded:
@@ -185,10 +206,14 @@ class LiveStudy(Study):
             return quoted(quantity, subject)
         score, samples = self._score_and_samples(quantity, subject)
         settings = self._laboratory.settings
-        attack = self._attacks.of(quantity)
-        how = attack.describe(quantity.steps) if attack else "classify"
-        if attack and attack.surrogate == subject:
-            how += ", which is the classifier itself"
+        need = self._attacks.need(quantity)
+        tags = {}
+        if isinstance(need, Attack):
+            how, tags = need.describe(quantity.steps), need.tags.as_words()
+            if need.surrogate == subject:
+                how += ", which is the classifier itself"
+        else:
+            how = "classify" if isinstance(need, str) else need.describe()
         return Figure(
             quantity.metric,
             quantity.title,
@@ -197,7 +222,7 @@ class LiveStudy(Study):
             estimate(score, samples, alpha=self._alpha),
             f"{how}, {settings.precision}, seed {settings.seed}",
             quantity.percent,
-            attack.tags.as_words() if attack else {},
+            tags,
         )
 
     def combine(self, terms: Sequence[Term]) -> Estimate:
@@ -235,7 +260,7 @@ class LiveStudy(Study):
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         if not quantity.score:
             raise _published_only(quantity)
-        score = find_score(self._attacks.of(quantity) or quantity.benchmark, quantity.score)
+        score = find_score(self._attacks.need(quantity), quantity.score)
         return score, self._laboratory.samples(self._specs[subject], score.needs)
 
 

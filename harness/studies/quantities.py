@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.protocols.attacks import EPS, LADDER, SURROGATE, Attack, ladder_up_to
+from harness.protocols.maximizing import Maximize
 from harness.verdicts import rules
 from harness.verdicts.rules import Comparison, Judgement
 
@@ -25,7 +26,8 @@ class Quantity:
         lower_is_better: Which way robustness lies.
         percent: Whether it is printed in percent.
         published_images: On how many images the paper's figure rests; 0 if not said.
-        attack: Under which attack, with the paper's parameters; None for plain classification.
+        attack: Under which attack, with the paper's parameters; None where it is measured under none.
+        maximize: Of which maximizing images; None where it is of none.
         steps: After how many of its steps; 0 for none in particular.
     """
 
@@ -39,7 +41,13 @@ class Quantity:
     percent: bool = True
     published_images: int = 0
     attack: Attack | None = None
+    maximize: Maximize | None = None
     steps: int = 0
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the author's results can answer for it: not for other attacks than his, nor for records of them."""
+        return self.maximize is None and (self.attack is None or (self.attack.form == "published" and self.steps > 0))
 
     @property
     def better(self) -> Callable[[Comparison], Judgement]:
@@ -119,6 +127,14 @@ def of_attack(attack: Attack, score: str, title: str, *, percent: bool = True) -
     return Quantity(
         score, f"{title} under {attack.name} at eps {attack.eps:g}", "Attack", "imagenet", score, percent=percent,
         lower_is_better=True, attack=attack,
+    )  # fmt: skip
+
+
+def of_maximizing_images(score: str, title: str, *, lower_is_better: bool = False, percent: bool = False) -> Quantity:
+    """Give what the images that maximize penultimate units say of a classifier (2.4, Figures 2 and 3)."""
+    return Quantity(
+        score, title, "Figures 2-3", "imagenet", score, lower_is_better=lower_is_better, percent=percent,
+        maximize=Maximize(),
     )  # fmt: skip
 
 

@@ -15,6 +15,9 @@ from harness.verdicts.rules import Judgement, Verdict
 PROPERTY = "verdict"
 NOTICE = "notice"
 
+# The parameters that name the classifier which a test is about.
+ASKED_OF = ("subject", "classifier", "extreme", "surrogate", "wider")
+
 
 @dataclass(frozen=True)
 class VerdictEntry:
@@ -87,7 +90,7 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
 
 def _asked_of(params: Mapping[str, Any]) -> str:
     """Name the classifier that a test is about, by its parameters; empty where it is about all."""
-    return str(next((params[name] for name in ("subject", "classifier", "surrogate", "wider") if name in params), ""))
+    return str(next((params[name] for name in ASKED_OF if name in params), ""))
 
 
 @contextmanager

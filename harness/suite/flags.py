@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.protocols.attacks import EPS, LADDER, NAMES, RESTARTS, SURROGATE
+from harness.protocols.maximizing import SHOWN_UNITS, STEPS
 
 DEFAULT_RECORDS = ".robustness/records"
 
@@ -60,14 +61,18 @@ MEASURING = (
 )
 
 ATTACKING = (
-    Option("--protocol", f"classify (default), {', '.join(NAMES)}", "NAME", "classify"),
+    Option("--protocol", f"classify (default), {', '.join(NAMES)}, maximize", "NAME", "classify"),
     Option("--eps", "largest change of a pixel, e.g. 0.06 or 8/255", "SIZE", f"{EPS:g}"),
     Option("--eps-reading", "absolute, or relative to the image's largest pixel as the paper's text has it", "NAME",
            "absolute"),
-    Option("--step-size", "how far a pixel moves a step", "SIZE", "2/255"),
-    Option("--steps", "length of the attack, or the steps at which outcomes are recorded, e.g. 10,20,50", "N[,N...]",
-           str(LADDER[-1])),
+    Option("--step-size", "how far a pixel moves a step; 2/255, maximizing images 1/255", "SIZE"),
+    Option("--steps", f"length of the attack ({LADDER[-1]}, maximizing images {STEPS}), or the steps at which outcomes "
+           "are recorded, e.g. 10,20,50", "N[,N...]"),
     Option("--follow", "pgd-standard: follow fooled images too, for the accuracy at the last iterate (slower)"),
+    Option("--units", f"maximize: units of the penultimate layer; {SHOWN_UNITS} drawn by default", "N[,N...]"),
+    Option("--seed-images", "maximize: files to begin with; the first two of the seeded order by default",
+           "FILE[,FILE...]"),
+    Option("--grid", "maximize: draw the images into this PNG", "FILE"),
 )  # fmt: skip
 
 CLAIMS = (

@@ -1,16 +1,17 @@
 """The options' values, checked: shared by pytest and the command line."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.catalog import DataRoots, parse_placement
 from harness.classifiers.spec import Spec, parse_spec, split_specs
-from harness.engines.local import Settings, default_workers
+from harness.engines.settings import Settings, default_workers
 from harness.errors import UsageError, unknown
 from harness.protocols.attacks import NAMES, READINGS, Attack, ladder_up_to, named_attack
+from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
 from harness.studies.live import Attacks
@@ -100,30 +101,55 @@ def read_attacks(get: Callable[[Option], Any]) -> Attacks:
 
 
 def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
-    """Check the options that say what is asked of a classifier: to classify a benchmark's images, or under attack.
+    """Check the options that say what is asked: to classify a benchmark's images, under attack, or to maximize units.
 
     Raises:
-        UsageError: A value is not understood, or the benchmark is not attacked.
+        UsageError: A value is not understood, does not go with the protocol, or the benchmark is not attacked.
     """
     values = {option.dest: get(option) for option in ATTACKING}
-    name = _one_of("--protocol", values["protocol"], ("classify", *NAMES))
+    name = _one_of("--protocol", values["protocol"], ("classify", *NAMES, Maximize.name))
+    _refuse_foreign(name, values)
     if name == "classify":
-        if given := [option.flag for option in ATTACKING[1:] if values[option.dest] not in (option.default, False)]:
-            raise UsageError(f"{given[0]} is an attack's; name one with --protocol {'|'.join(NAMES)}")
         return benchmark
     if benchmark != Attack.benchmark:
         raise UsageError(f"--protocol {name} is for {Attack.benchmark}, not for {benchmark}")
+    given: dict[str, Any] = {}
+    if values["step_size"] is not None:
+        given["step_size"] = _size("--step-size", values["step_size"])
+    if name == Maximize.name:
+        if values["steps"] is not None:
+            given["steps"] = _whole("--steps", values["steps"], 1)
+        units = tuple(_whole("--units", part.strip(), 0) for part in (values["units"] or "").split(",") if part)
+        seeds = tuple(part.strip() for part in (values["seed_images"] or "").split(",") if part)
+        return Maximize(units=units, seeds=seeds, **given)
+    if values["steps"] is not None:
+        given["ladder"] = _ladder(values["steps"])
     shared = read_attacks(get)
     return named_attack(
         name,
         surrogate=shared.surrogate,
         eps=_size("--eps", values["eps"]),
-        step_size=_size("--step-size", values["step_size"]),
-        ladder=_ladder(values["steps"]),
         restarts=shared.restarts if name.endswith("standard") else 0,
         reading=_one_of("--eps-reading", values["eps_reading"], READINGS),
         follow=bool(values["follow"]),
+        **given,
     )
+
+
+# Which options go with which protocols; those that are not named here go with all but `classify`.
+_OF_ATTACKS = ("eps", "eps_reading", "follow")
+_OF_MAXIMIZING = ("units", "seed_images", "grid")
+
+
+def _refuse_foreign(protocol: str, values: Mapping[str, Any]) -> None:
+    """Refuse options that the protocol would pass over."""
+    kind = protocol if protocol in ("classify", Maximize.name) else "attack"
+    foreign = {"classify": (), "attack": _OF_MAXIMIZING, Maximize.name: _OF_ATTACKS}[kind]
+    for option in ATTACKING[1:]:
+        is_given = values[option.dest] not in (option.default, False)
+        if is_given and (kind == "classify" or option.dest in foreign):
+            others = [Maximize.name] if option.dest in _OF_MAXIMIZING else NAMES
+            raise UsageError(f"{option.flag} does not go with --protocol {protocol}; it is for {', '.join(others)}")
 
 
 def _size(flag: str, text: str) -> float:

@@ -13,13 +13,15 @@ from harness.protocols.needs import Need
 from harness.studies.published import PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import BASELINE, WSL
-from harness.suite.claims import params_of
+from harness.suite.claims import ASKED_OF, params_of
 
 PUBLISHED = PublishedStudy.name
 PAPER = "paper"
 
 # The parameters by which a test may ask for classifiers beside its study.
-_ROLES: tuple[tuple[str, ...], ...] = (("subject",), ("classifier",), ("surrogate",), ("narrower", "wider"))
+_ROLES: tuple[tuple[str, ...], ...] = (
+    *(("subject",), ("classifier",), ("extreme",), ("surrogate",), ("narrower", "wider")),
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     """Give a claim's test its studies, and each study's classifiers if it takes any.
 
     A test may take `study` alone, `study` and `subject` (one of the subjects), `study` and `classifier` (the baseline
-    or a subject), `study` and `surrogate` (what transferred attacks are made on) or `study`, `narrower` and `wider`
-    (neighbours among the subjects).
+    or a subject), `study` and `extreme` (the baseline or the widest subject), `study` and `surrogate` (what transferred
+    attacks are made on) or `study`, `narrower` and `wider` (neighbours among the subjects).
     """
     names = set(metafunc.fixturenames)
     if "study" not in names or metafunc.definition.get_closest_marker("claim") is None:
@@ -73,6 +75,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
             (): [()],
             ("subject",): [(subject,) for subject in cast.subjects],
             ("classifier",): [(spec,) for spec in (cast.baseline, *cast.subjects)],
+            ("extreme",): [(cast.baseline,), (cast.subjects[-1],)],
             ("surrogate",): [(cast.surrogate,)],
             ("narrower", "wider"): list(pairwise(cast.subjects)),
         }
@@ -109,7 +112,7 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
         params = params_of(item)
         if params.get("study", PUBLISHED) == PUBLISHED:
             return -float("inf")
-        named = [params[name] for name in ("subject", "classifier", "surrogate", "wider") if name in params]
+        named = [params[name] for name in ASKED_OF if name in params]
         for text in named:
             if text not in costs:
                 costs[text] = cost(specs[text])
@@ -119,11 +122,10 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
 
 
 def drop_unpublished(items: list[pytest.Item]) -> None:
-    """Leave out what the author's runs can't answer: attacks in any other form than the published one."""
+    """Leave out what the author's results can't answer, such as attacks in another form than his."""
 
     def can_be_answered(item: pytest.Item) -> bool:
-        attacks = [quantity.attack for quantity in quantities_of(item) if quantity.attack]
-        return params_of(item).get("study") != PUBLISHED or all(attack.form == PUBLISHED for attack in attacks)
+        return params_of(item).get("study") != PUBLISHED or all(each.is_published for each in quantities_of(item))
 
     items[:] = [item for item in items if can_be_answered(item)]
 
@@ -153,8 +155,7 @@ def measuring_plan(
         if cast is None or cast.study == PUBLISHED:
             continue
         specs = {spec.text: spec for spec in cast.everyone}
-        names = ("subject", "classifier", "surrogate", "narrower", "wider")
-        named = [specs[params[name]] for name in names if name in params]
+        named = [specs[params[name]] for name in (*ASKED_OF, "narrower") if name in params]
         asked = [name for marker in item.iter_markers("needs") for name in marker.args]
         asked += [need for quantity in quantities_of(item) for need in needs(quantity)]
         for spec in [*(named or cast.subjects), cast.baseline]:

@@ -92,5 +92,7 @@ class SuiteSession:
         settings = self.request.settings
         settings = replace(settings, device=options.resolve_device(settings.device))
         cast = next(cast for cast in self.casts if cast.study == name)
-        laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings, self._plan)
+        pictures = self.report / "figures" if self.report else None
+        store = RecordStore(self.request.records)
+        laboratory = Laboratory(self.request.roots, store, settings, self._plan, pictures)
         return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha, attacks=self.attacks)

@@ -88,6 +88,14 @@ class Comparison:
     def __repr__(self) -> str:
         return f"({self.first!r}, {self.second!r})"
 
+    def as_exact(self) -> "Comparison":
+        """Give the comparison without intervals, for questions in which sampling has no part."""
+        return Comparison(
+            self.first.as_exact(),
+            self.second.as_exact(),
+            Estimate.exact(self.difference.value, self.difference.images),
+        )
+
     def gap(self) -> Figure:
         """Give the difference as a figure of the first one's subject."""
         first, second = self.first, self.second
@@ -148,6 +156,18 @@ def at_most(figure: Figure, bound: float) -> Judgement:
         f"<= {figure.text(bound)}",
         bound,
         bound - estimate.value,
+    )
+
+
+def at_least(figure: Figure, bound: float) -> Judgement:
+    """Judge: the figure is a number or above it."""
+    estimate = figure.estimate
+    return Judgement(
+        _decide(estimate.low >= bound, estimate.high < bound),
+        figure,
+        f">= {figure.text(bound)}",
+        bound,
+        estimate.value - bound,
     )
 
 

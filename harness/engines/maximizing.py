@@ -1,0 +1,147 @@
+"""Makes the maximizing images that a store lacks: a chunk of records a seed image."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmarks.dataset import Dataset
+from harness.benchmarks.images import Fitting, read_image
+from harness.benchmarks.order import prefix_order
+from harness.engines.blame import blaming
+from harness.engines.memory import keep_freed_memory
+from harness.engines.progress import Progress
+from harness.engines.settings import Load, Settings
+from harness.errors import NotMeasured
+from harness.protocols.maximizing import Maximize
+from harness.records.schema import Columns
+from harness.records.store import RecordStore, Run, RunKey
+
+if TYPE_CHECKING:
+    from harness.classifiers.spec import Spec
+
+
+@dataclass(frozen=True)
+class SeedImage:
+    """What a search begins with.
+
+    Attributes:
+        name: Its path, or noise-<k>.
+        digest: First 8 bytes of the sha256 of its file; 0 for noise.
+        pixels: uint8, shape (3, crop, crop), RGB.
+        photograph: Whether it is one, and not noise.
+    """
+
+    name: str
+    digest: int
+    pixels: NDArray[np.uint8]
+    photograph: bool
+
+    def on_the_way(self, place: int) -> str:
+        """Name what a search from it came to."""
+        return f"an image on the way from {self.name}"
+
+
+def maximized(
+    dataset: Dataset, need: Maximize, spec: "Spec", load: Load, store: RecordStore, settings: Settings
+) -> tuple[Run, int]:
+    """Bring the store to hold a classifier's maximizing images.
+
+    Args:
+        dataset: The opened benchmark, whose first images are the seeds where none are named.
+        need: Which images.
+        spec: Which classifier.
+        load: Gives the classifier; called only when something must be made, or to hash weights of no file.
+        store: Where records are kept.
+        settings: How to measure.
+
+    Returns:
+        The run, and how many records it has.
+
+    Raises:
+        NotMeasured: Records are missing and `settings.measure` is false, or there are too few images.
+        DataError, CheckpointError, ClassifierError, RecordsError: As named; what was made before is kept.
+    """
+    seeds = _seeds(dataset, need, spec, settings.seed)
+    run = store.run(_key(dataset, need, spec, load, settings, seeds))
+    if len(run.missing(run.key.pairs)) == 0:
+        return run, run.key.pairs
+    if not settings.measure:
+        raise NotMeasured(f"maximizing images of {spec.label} are not in {store.root}; make them without --claims-only")
+    with run.lock():
+        missing = {int(position) // need.unit_count for position in run.missing(run.key.pairs)}
+        if missing:
+            _make(run, sorted(missing), seeds, need, spec, load, settings)
+    return run, run.key.pairs
+
+
+def _key(
+    dataset: Dataset, need: Maximize, spec: "Spec", load: Load, settings: Settings, seeds: list[SeedImage]
+) -> RunKey:
+    from harness.classifiers.loading import identity
+
+    return RunKey(
+        benchmark=dataset.benchmark,
+        subject=f"{spec.label}-{need.name}",
+        identity={
+            **identity(spec, load),
+            **need.identity,
+            "penultimate": spec.penultimate or "found",
+            "seeds": ", ".join(f"{seed.name} {seed.digest:016x}" for seed in seeds),
+            "seed": str(settings.seed),
+            "precision": settings.precision,
+        },
+        pairs=need.seed_count * need.unit_count,
+        chunk=need.unit_count,
+    )
+
+
+def _seeds(dataset: Dataset, need: Maximize, spec: "Spec", seed: int) -> list[SeedImage]:
+    """Read the seed images as the classifier sees them, and draw the noise."""
+    preprocessing = spec.preprocessing
+    fit = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation).transform(presized=False)
+    paths = [Path(name).expanduser() for name in need.seeds]
+    if not paths:
+        if len(dataset) < need.photographs:
+            raise NotMeasured(f"{dataset.benchmark}: maximizing images begin with {need.photographs} photographs")
+        paths = [dataset.path(int(index)) for index in prefix_order(len(dataset), seed)[: need.photographs]]
+    seeds = []
+    for path in paths:
+        image, facts = read_image(path)
+        seeds.append(SeedImage(str(path), facts.digest, fit(image).numpy(), True))
+    for number in range(need.noise):
+        drawn = np.random.RandomState([seed, number, zlib.crc32(b"noise")])
+        pixels = drawn.randint(0, 256, (3, preprocessing.crop, preprocessing.crop)).astype(np.uint8)
+        seeds.append(SeedImage(f"noise-{number}", 0, pixels, False))
+    return seeds
+
+
+def _make(
+    run: Run, missing: list[int], seeds: list[SeedImage], need: Maximize, spec: "Spec", load: Load, settings: Settings
+) -> None:
+    import torch
+
+    from harness.protocols.maximize import MaximizeUnits
+
+    if settings.device == "cpu":
+        keep_freed_memory()
+    device = torch.device(settings.device)
+    search = MaximizeUnits(load(spec), need, device=device, precision=settings.precision, seed=settings.seed)
+    progress = Progress(f"{spec.label}, maximizing images", len(missing) * need.steps, "steps")
+    for done, place in enumerate(missing):
+        seed = seeds[place]
+        with blaming(spec.text, seed.on_the_way, "maximizing images"):
+            columns = search(seed.pixels, progress.after(done * need.steps))
+        positions = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
+        run.append({"position": positions, **_context(seed, need.unit_count), **columns})
+
+
+def _context(seed: SeedImage, units: int) -> Columns:
+    return {
+        "image": np.array([seed.name] * units, dtype=object),
+        "digest": np.full(units, seed.digest, dtype=np.uint64),
+        "photograph": np.full(units, seed.photograph),
+    }
