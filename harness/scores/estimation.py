@@ -40,7 +40,8 @@ def difference(score: Score, first: Samples, second: Samples, *, alpha: float) -
 def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) -> Estimate:
     """Compute a weighted sum of scores, such as the difference of two gains, with one interval.
 
-    Rows of the same image are left out together in all terms, so what they share cancels.
+    Rows of the same image are left out together in all terms, so what they share cancels. A sum of numbers that
+    describe the very images that were seen has no interval.
 
     Raises:
         NotMeasured: The samples are too small for one of the metrics, or two samples of a benchmark are not of the
@@ -59,6 +60,8 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
         )
 
     images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
+    if all(score.is_plain for _, score, _ in terms):
+        return _exact(terms, images)
     scale = sum(abs(weight) for weight, _, _ in terms)
     try:
         found = jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
@@ -67,6 +70,14 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
     extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
     least, greatest = sum(low for low, _ in extremes), sum(high for _, high in extremes)
     return replace(found, low=max(found.low, least), high=min(found.high, greatest))
+
+
+def _exact(terms: Sequence[tuple[float, Score, Samples]], images: int) -> Estimate:
+    """Sum up numbers that describe the very images that were seen."""
+    try:
+        return Estimate.exact(sum(weight * score.value(samples) for weight, score, samples in terms), images)
+    except ValueError as error:
+        raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error
 
 
 def _keep(sample: Sample, kept_groups: Mask) -> Sample:

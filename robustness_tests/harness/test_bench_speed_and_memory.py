@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data_fixtures.colours import write_imagenet
+from data_fixtures.timing import best_times
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.classifiers.spec import parse_spec
 
@@ -60,16 +61,10 @@ def photographs(tmp_path_factory):
 
 def ratio(benchmark, bare, ours, rounds=9):
     """Time two functions in turns and give bare / ours, each at its best; benchmark keeps ours and the ratio."""
-    bare(), ours()
-    times = {bare: [], ours: []}
-    for _ in range(rounds):
-        for function, taken in times.items():
-            start = time.perf_counter()
-            function()
-            taken.append(time.perf_counter() - start)
-    found = min(times[bare]) / min(times[ours])
+    time_bare, time_ours = best_times([bare, ours], rounds)
+    found = time_bare / time_ours
     benchmark.extra_info["of_the_bare_loop"] = found
-    benchmark.extra_info["images_per_second"] = IMAGES / min(times[ours])
+    benchmark.extra_info["images_per_second"] = IMAGES / time_ours
     benchmark.pedantic(ours, rounds=1)
     return found
 
