@@ -31,12 +31,12 @@ class Progress:
             self._said = now
             rate = done / (now - self._start)
             log.info(
-                "%s: %s of %s %s, %.2g/s, %.0f s left",
+                "%s: %s of %s %s, %s/s, %.0f s left",
                 self._what,
                 f"{done:,}",
                 f"{self._total:,}",
                 self._unit,
-                rate,
+                f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}",
                 (self._total - done) / rate,
             )
 

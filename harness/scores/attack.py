@@ -52,11 +52,10 @@ def attack_scores(attack: Attack) -> Mapping[str, Score]:
     if not attack.surrogate and attack.form == "standard":
         scores += [accuracy_after(attack, attack.steps, loss) for loss in ("cross_entropy", "margin")]
         scores.append(_number(attack, "restart_spread", functools.partial(_restart_spread, attack), percent=True))
+    scores.append(_share(attack, "zero_gradient", _masked_somewhere, among=_attacked, checked=False))
+    if attack.reading == "absolute":  # else eps is each image's own
+        scores.append(_share(attack, "unused_eps", functools.partial(_unused, attack), among=_attacked, checked=False))
     scores += [
-        _share(attack, "zero_gradient", _masked_somewhere, among=_attacked, checked=False),
-        _share(
-            attack, "unused_eps", lambda sample: sample["linf"] < _USED * attack.eps, among=_attacked, checked=False
-        ),
         _number(attack, "beyond_eps", lambda sample: float(np.max(sample["linf"] - attack.eps, initial=-attack.eps))),
         _number(attack, "outside", lambda sample: float(sample["outside"].max(initial=0))),
         _number(attack, "loss_gain", functools.partial(_loss_gain, attack)),
@@ -122,6 +121,10 @@ def _loss_gain(attack: Attack, sample: Sample) -> float:
 
 def _attacked(sample: Sample) -> Mask:
     return np.asarray(np.isfinite(sample["loss_start"]).any(axis=1), dtype=bool)
+
+
+def _unused(attack: Attack, sample: Sample) -> Mask:
+    return np.asarray(sample["linf"] < _USED * attack.eps, dtype=bool)
 
 
 def _masked_somewhere(sample: Sample) -> Mask:
