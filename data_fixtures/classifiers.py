@@ -51,6 +51,32 @@ def with_background() -> nn.Module:
     return model
 
 
+class RoundsFirst(ReadsColours):
+    """Reads images in steps of five levels, through which no gradient comes back: masked, not robust."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return super().forward((images * 51).round() / 51)
+
+
+class Shouts(ReadsColours):
+    """Gives logits a hundred times as large, at which the cross-entropy of a class has no gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return 100 * super().forward(images)
+
+
+def rounds_first() -> nn.Module:
+    """Is right about every image, and gives attacks nothing to follow."""
+    return RoundsFirst()
+
+
+def shouts() -> nn.Module:
+    """Is right about every image, and blinds attacks by cross-entropy."""
+    return Shouts()
+
+
 def gives_ten_logits() -> nn.Module:
     """Has too few logits."""
     return ReadsColours(classes=10)
