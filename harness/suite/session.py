@@ -62,7 +62,7 @@ class SuiteSession:
             f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
             f"missing {', '.join(missing) or 'nothing'}",
             f"robustness claims: records {self.request.records}, baseline {cast.baseline.label}, "
-            f"subjects {', '.join(spec.label for spec in cast.subjects)}",
+            f"subjects {', '.join(spec.label for spec in cast.subjects)}, surrogate {cast.surrogate.label}",
         ]
 
     def plan(self, items: list[pytest.Item]) -> None:

@@ -25,3 +25,14 @@ def real_data():
 def real_checkpoints():
     """The folder that ROBUSTNESS_CHECKPOINTS names: real ImageNet-trained weights."""
     return _folder("ROBUSTNESS_CHECKPOINTS", "real checkpoints, see CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Run torch in one thread: on images of a few pixels, threads do nothing but wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
