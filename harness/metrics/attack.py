@@ -73,4 +73,4 @@ def loss_gain(loss_start: npt.NDArray[np.floating], loss_end: npt.NDArray[np.flo
     way = (loss_end - loss_start)[np.isfinite(loss_start)]
     if len(way) == 0:
         raise UndefinedMetric("no image was attacked: none is classified right when clean")
-    return float(-way.mean() if targeted else way.mean())
+    return float(-way.mean() if targeted else way.mean()) + 0.0

@@ -69,7 +69,7 @@ def accuracy_after(attack: Attack, steps: int, loss: str = "") -> Score:
     Args:
         attack: Which attack.
         steps: After how many steps.
-        loss: Under one of its losses; all by default, which is refused where gradients are masked.
+        loss: Under one of its losses; all by default.
     """
 
     def right(sample: Sample) -> Mask:
@@ -79,7 +79,7 @@ def accuracy_after(attack: Attack, steps: int, loss: str = "") -> Score:
         first = earliest(sample["first_fooled"][:, runs])
         return np.asarray(sample["correct"] & ((first == 0) | (first > steps)), dtype=bool)
 
-    return _share(attack, f"accuracy_after_{steps}_steps{'_' if loss else ''}{loss}", right, checked=not loss)
+    return _share(attack, f"accuracy_after_{steps}_steps{'_' if loss else ''}{loss}", right)
 
 
 def _final_accuracy(attack: Attack, rung: int) -> Score:

@@ -97,7 +97,8 @@ def read_attacks(get: Callable[[Option], Any]) -> Attacks:
         UsageError: The surrogate's spec is not understood, or the number of restarts is not one.
     """
     values = {option.dest: get(option) for option in MEASURING}
-    return Attacks(parse_spec(values["surrogate"]).text, _whole("--restarts", values["restarts"], 1))
+    restarts = 0 if values["restarts"] is None else _whole("--restarts", values["restarts"], 1)
+    return Attacks(parse_spec(values["surrogate"]).text, restarts)
 
 
 def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
@@ -129,7 +130,7 @@ def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
         name,
         surrogate=shared.surrogate,
         eps=_size("--eps", values["eps"]),
-        restarts=shared.restarts if name.endswith("standard") else 0,
+        restarts=shared.restarts,
         reading=_one_of("--eps-reading", values["eps_reading"], READINGS),
         follow=bool(values["follow"]),
         **given,
