@@ -101,15 +101,22 @@ class Attacker:
             images, torch.from_numpy(classes).to(self.device), names, torch.arange(len(images), device=self.device)
         )
 
-    def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """Classify images without a gradient: shape (n, 3, h, w) to class indices, shape (n,).
+    def predict(self, images: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Classify images without a gradient.
+
+        Args:
+            images: float, shape (n, 3, h, w), RGB in [0, 1].
+            places: Their places in the batch, for errors, shape (n,); 0..n-1 by default.
+
+        Returns:
+            Class indices, shape (n,).
 
         Raises:
             NonFinite: A logit is NaN or infinite.
         """
         with torch.inference_mode(), self._forward:
             logits = self._module(images)
-        require_finite("logits", logits)
+        require_finite("logits", logits, places)
         predicted: torch.Tensor = logits.argmax(dim=1)
         return predicted
 

@@ -85,7 +85,10 @@ class Transfer:
         """
         victims = self._surrogate.victims(pixels, labels, names)
         right = torch.from_numpy(labels.astype(np.int64)).to(victims.images.device)
-        tallies = [_Tally(self._attack, self._predict(place, victims.images)) for place in range(len(self._scored))]
+        tallies = [
+            _Tally(self._attack, self._predict(number, victims.images, victims.places))
+            for number in range(len(self._scored))
+        ]
         if self._attack.targeted:
             self._score_first_successes(victims, tallies)
         else:
@@ -96,12 +99,12 @@ class Transfer:
         }
         return [{**known, **tally.columns(right)} for tally in tallies]
 
-    def _predict(self, place: int, images: torch.Tensor) -> torch.Tensor:
-        """Classify images of the surrogate's size with one of the scored classifiers."""
-        attacker, crop = self._scored[place]
+    def _predict(self, number: int, images: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """Classify images of the surrogate's size, at these places of the batch, with one of the scored classifiers."""
+        attacker, crop = self._scored[number]
         if crop != self._crop:
             images = torch.nn.functional.interpolate(images, (crop, crop), mode="bilinear", antialias=True)
-        return attacker.predict(images)
+        return attacker.predict(images, at)
 
     def _score_first_successes(self, victims: Victims, tallies: "Sequence[_Tally]") -> None:
         """Attack all images but those that are taken for their target as they are; score where targets were reached."""
@@ -126,8 +129,8 @@ class Transfer:
                 tally.measure(at, start[alive], iterate.losses[seen], iterate.images[seen], victims.images[alive])
             if sight.met.any():
                 at = victims.places[iterate.alive[sight.met]]
-                for place, tally in enumerate(tallies):
-                    tally.reach(iterate.step, at, self._predict(place, iterate.images[sight.met]))
+                for number, tally in enumerate(tallies):
+                    tally.reach(iterate.step, at, self._predict(number, iterate.images[sight.met], at))
 
     def _score_ladders(self, victims: Victims, right: torch.Tensor, tallies: "Sequence[_Tally]") -> None:
         """Run every pursuit as far as it can still tell something; score at each step of the ladder."""
@@ -158,7 +161,7 @@ class Transfer:
         """Score an iterate at a step of the ladder, and let go what no classifier needs any more."""
         iterate = sight.iterate
         at = victims.places[iterate.alive]
-        for place, tally in enumerate(tallies):
+        for number, tally in enumerate(tallies):
             open_ = tally.rung[at] > rung
             if open_.any():
                 alive, images = iterate.alive[open_], iterate.images[open_]
@@ -170,7 +173,7 @@ class Transfer:
                     images[unfooled],
                     victims.images[alive][unfooled],
                 )
-                tally.fool(rung, at[open_], self._predict(place, images), right)
+                tally.fool(rung, at[open_], self._predict(number, images, at[open_]), right)
         iterate.keep = torch.stack([tally.rung[at] > rung + 1 for tally in tallies]).any(dim=0)
 
 

@@ -149,50 +149,26 @@ class Judgement:
 
 def at_most(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is a number or below it."""
-    estimate = figure.estimate
-    return Judgement(
-        _decide(estimate.high <= bound, estimate.low > bound),
-        figure,
-        f"<= {figure.text(bound)}",
-        bound,
-        bound - estimate.value,
-    )
+    low, high = figure.estimate.low, figure.estimate.high
+    return _against(figure, "<=", bound, holds=high <= bound, fails=low > bound)
 
 
 def at_least(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is a number or above it."""
-    estimate = figure.estimate
-    return Judgement(
-        _decide(estimate.low >= bound, estimate.high < bound),
-        figure,
-        f">= {figure.text(bound)}",
-        bound,
-        estimate.value - bound,
-    )
+    low, high = figure.estimate.low, figure.estimate.high
+    return _against(figure, ">=", bound, holds=low >= bound, fails=high < bound)
 
 
 def below(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is below a number."""
-    estimate = figure.estimate
-    return Judgement(
-        _decide(estimate.high < bound, estimate.low >= bound),
-        figure,
-        f"< {figure.text(bound)}",
-        bound,
-        bound - estimate.value,
-    )
+    low, high = figure.estimate.low, figure.estimate.high
+    return _against(figure, "<", bound, holds=high < bound, fails=low >= bound)
 
 
 def above(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is above a number."""
-    estimate = figure.estimate
-    return Judgement(
-        _decide(estimate.low > bound, estimate.high <= bound),
-        figure,
-        f"> {figure.text(bound)}",
-        bound,
-        estimate.value - bound,
-    )
+    low, high = figure.estimate.low, figure.estimate.high
+    return _against(figure, ">", bound, holds=low > bound, fails=high <= bound)
 
 
 def within(figure: Figure, target: float, tolerance: float) -> Judgement:
@@ -279,6 +255,13 @@ def _interval(figure: Figure, estimate: Estimate) -> str:
     if estimate.interval is None:
         return "too few images for an interval"
     return f"{figure.text(estimate.low)} to {figure.text(estimate.high)}"
+
+
+def _against(figure: Figure, sign: str, bound: float, *, holds: bool, fails: bool) -> Judgement:
+    """Judge a figure against a number, on the side of it that a sign needs."""
+    way = 1 if sign.startswith(">") else -1
+    margin = way * (figure.estimate.value - bound)
+    return Judgement(_decide(holds, fails), figure, f"{sign} {figure.text(bound)}", bound, margin)
 
 
 def _decide(holds: bool, fails: bool) -> Verdict:

@@ -1,5 +1,7 @@
 """Decisions: each rule on each side of its bound, and in doubt."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.verdicts import rules
@@ -99,3 +101,40 @@ def test_message_of_a_comparison_tells_the_paired_difference():
     message = str(rules.lower(comparison(0.3, 0.4, 0.05), by=0.02))
     assert "the claim needs < 38 % (b minus 2 %): holds" in message
     assert "paired difference to b -10 % (-15 % to -5 %), < -2 % needed" in message
+
+
+@pytest.mark.parametrize(
+    ("rule", "at_the_bound"),
+    [(rules.at_most, HOLDS), (rules.at_least, HOLDS), (rules.below, FAILS), (rules.above, FAILS)],
+)
+def test_the_bound_itself_is_in_or_out(rule, at_the_bound):
+    judgement = rule(figure(0.5), 0.5)
+    assert (judgement.verdict, judgement.margin) == (at_the_bound, 0)
+
+
+@pytest.mark.parametrize(("rule", "inside", "outside"), [(rules.at_most, 0.4, 0.6), (rules.at_least, 0.6, 0.4)])
+def test_at_most_and_at_least(rule, inside, outside):
+    assert rule(figure(inside, inside - 0.05, inside + 0.05), 0.5).verdict is HOLDS
+    assert rule(figure(outside, outside - 0.05, outside + 0.05), 0.5).verdict is FAILS
+    assert rule(figure(0.5, 0.45, 0.55), 0.5).verdict is UNDECIDED
+    assert rule(figure(inside), 0.5).margin == pytest.approx(0.1)
+
+
+def test_a_gap_is_a_figure_of_the_difference():
+    gap = comparison(0.7, 0.4, width=0.1).gap()
+    assert (gap.estimate.value, gap.subject, gap.title) == (pytest.approx(0.3), "a", "top-1 less b")
+
+
+def test_a_comparison_without_intervals_is_exact():
+    exact = comparison(0.7, 0.4, width=0.1).as_exact()
+    assert exact.difference.is_exact
+    assert exact.difference.value == pytest.approx(0.3)
+
+
+def test_figures_with_other_tags_are_unlike():
+    plain = figure(0.5)
+    targeted = replace(plain, tags={"targeted": "random class", "scored": "every iterate"})
+    assert targeted.unlike(targeted) == ""
+    other = replace(plain, tags={"targeted": "no", "scored": "every iterate"})
+    assert targeted.unlike(other) == "targeted random class against no"
+    assert targeted.unlike(plain) == "targeted random class against no; scored every iterate against no"
