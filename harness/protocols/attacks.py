@@ -210,14 +210,13 @@ def ladder_up_to(steps: int) -> tuple[int, ...]:
 
 
 def in_255ths(number: float) -> str:
-    """Print a size in pixels' units, as 255ths where it is a whole number of them.
+    """Print a size in pixels' units, as 255ths where these are rounder.
 
-    >>> in_255ths(2 / 255), in_255ths(0.06)
-    ('2/255', '0.06')
+    >>> in_255ths(2 / 255), in_255ths(0.06), in_255ths(0.1 / 255)
+    ('2/255', '0.06', '0.1/255')
     """
-    levels = number * 255
-    whole = round(levels)
-    return f"{whole}/255" if whole and math.isclose(levels, whole, rel_tol=1e-9) else f"{number:g}"
+    is_round = math.isclose(float(f"{number:g}"), number, rel_tol=1e-9)
+    return f"{number:g}" if is_round else f"{number * 255:g}/255"
 
 
 def _listed(ladder: tuple[int, ...]) -> str:

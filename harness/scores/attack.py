@@ -57,7 +57,7 @@ def attack_scores(attack: Attack) -> Mapping[str, Score]:
         scores.append(_share(attack, "unused_eps", functools.partial(_unused, attack), among=_attacked, checked=False))
     scores += [
         _number(attack, "beyond_eps", lambda sample: float(np.max(sample["linf"] - attack.eps, initial=-attack.eps))),
-        _number(attack, "outside", lambda sample: float(sample["outside"].max(initial=0))),
+        _number(attack, "outside", lambda sample: float(sample["outside"].max(initial=0)) + 0.0),
         _number(attack, "loss_gain", functools.partial(_loss_gain, attack)),
     ]
     return {score.name: score for score in scores}
@@ -169,7 +169,7 @@ def _share(
         hits, images = count(samples)
         return hits / images
 
-    return Score(name, (attack,), value, count=count)
+    return Score(name, (attack,), value, count=count, of_some=among is not None)
 
 
 def _number(attack: Attack, name: str, value: Callable[[Sample], float], *, percent: bool = False) -> Score:

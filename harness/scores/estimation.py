@@ -22,7 +22,8 @@ def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
         if score.is_plain:
             return Estimate.exact(score.value(samples), images)
         if score.count is not None:
-            return replace(proportion(*score.count(samples), alpha), images=images)
+            share = proportion(*score.count(samples), alpha)
+            return share if score.of_some else replace(share, images=images)
         return combination([(1.0, score, samples)], alpha=alpha)
     except ValueError as error:
         raise NotMeasured(f"{score.needs[0]}: {error}") from error
