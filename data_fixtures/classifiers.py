@@ -67,6 +67,22 @@ class Shouts(ReadsColours):
         return 100 * super().forward(images)
 
 
+class Detaches(ReadsColours):
+    """Computes its logits apart from its images, so that there is no gradient to ask for."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return super().forward(images.detach())
+
+
+class Ignores(nn.Module):
+    """Answers with class 3, whatever it sees."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images to the same (n, 1000) logits."""
+        return nn.functional.pad(9 + 0 * images.mean((1, 2, 3))[:, None], (3, 996))
+
+
 def rounds_first() -> nn.Module:
     """Is right about every image, and gives attacks nothing to follow."""
     return RoundsFirst()
@@ -75,6 +91,16 @@ def rounds_first() -> nn.Module:
 def shouts() -> nn.Module:
     """Is right about every image, and blinds attacks by cross-entropy."""
     return Shouts()
+
+
+def detaches() -> nn.Module:
+    """Is right about every image, and refuses to be asked for a gradient."""
+    return Detaches()
+
+
+def ignores_images() -> nn.Module:
+    """Is right about class 3 alone, whatever is done to an image."""
+    return Ignores()
 
 
 def gives_ten_logits() -> nn.Module:

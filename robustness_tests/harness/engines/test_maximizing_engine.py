@@ -15,6 +15,8 @@ from harness.errors import ClassifierError, NotMeasured
 from harness.protocols.maximizing import Maximize
 from harness.records.store import RecordStore
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FINE = "python:data_fixtures.features:fine_filters?resize=32&crop=32&mean=0,0,0&std=1,1,1"
 NEED = Maximize(units=(1, 4), steps=6)
 

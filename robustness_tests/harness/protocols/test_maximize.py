@@ -9,6 +9,8 @@ from harness.protocols.maximizing import Maximize
 from harness.scores import estimate, find_score, make_sample
 from harness.verdicts.estimates import Estimate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = "?resize=32&crop=32&mean=0,0,0&std=1,1,1"
 STEPS = Maximize(steps=200)
 
