@@ -62,17 +62,17 @@ def test_starts_have_the_shape_that_was_asked_for():
 
 @pytest.mark.parametrize("label", [0, 4, 9])
 def test_targets_are_all_classes_but_the_label_each_as_often(label):
-    targets = [wrong_class(0, f"{number}.png", label, classes=10) for number in range(2000)]
+    targets = [wrong_class(0, f"{number}.png", label, classes=10) for number in range(1500)]
     counts = np.bincount(targets, minlength=10)
     assert len(counts) == 10
     assert counts[label] == 0
-    assert np.abs(np.delete(counts, label) - 2000 / 9).max() < 4 * (2000 * (1 / 9) * (8 / 9)) ** 0.5
+    assert np.abs(np.delete(counts, label) - 1500 / 9).max() < 4 * (1500 * (1 / 9) * (8 / 9)) ** 0.5
 
 
-def test_the_last_of_1000_classes_can_be_a_target_and_so_can_the_first():
-    targets = {wrong_class(0, f"{number}.png", 500) for number in range(6000)}
-    assert min(targets) == 0
-    assert max(targets) == 999
+def test_there_are_1000_classes_unless_said_otherwise():
+    targets = [wrong_class(0, f"{number}.png", 500) for number in range(1000)]
+    assert 0 <= min(targets) < 10
+    assert 990 <= max(targets) < 1000
     assert 500 not in targets
 
 

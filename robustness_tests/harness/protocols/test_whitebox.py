@@ -17,8 +17,8 @@ PUBLISHED = {
     "published_relative": Attack("published", eps=0.15, step_size=0.02, ladder=(4, 8), reading="relative"),
 }
 STANDARD = {
-    "small_eps": Attack("standard", eps=0.02, step_size=0.004, ladder=(1, 2, 4, 12), restarts=2),
-    "three_starts": Attack("standard", eps=0.01, step_size=0.004, ladder=(3, 9), restarts=3),
+    "small_eps": Attack("standard", eps=0.02, step_size=0.004, ladder=(1, 2, 4, 8), restarts=2),
+    "three_starts": Attack("standard", eps=0.01, step_size=0.004, ladder=(2, 5), restarts=3),
     # Steps so small that every run ends at a distance of its own.
     "tiny_steps": Attack("standard", eps=0.03, step_size=1e-5, ladder=(1, 2)),
     "standard_relative": Attack("standard", eps=0.02, step_size=0.004, ladder=(1, 5), restarts=1, reading="relative"),
