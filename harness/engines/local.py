@@ -73,10 +73,12 @@ def measured(
             f"{len(missing):,} of {images:,} records of {spec.label} on {what} are not in {store.root}; "
             "measure them without --claims-only"
         )
+    # Two specs may name the same classifier, which is measured once.
+    different = {run.folder: (spec, run) for spec, run in zip(specs, runs, strict=True)}
     with ExitStack() as locks:
-        for run in sorted(runs, key=lambda run: run.folder):  # in one order everywhere, so that no two wait in a ring
-            locks.enter_context(run.lock())
-        lanes = [Lane(spec, run, run.missing(images, is_current)) for spec, run in zip(specs, runs, strict=True)]
+        for folder in sorted(different):  # in one order everywhere, so that no two wait in a ring
+            locks.enter_context(different[folder][1].lock())
+        lanes = [Lane(spec, run, run.missing(images, is_current)) for spec, run in different.values()]
         lanes = [lane for lane in lanes if len(lane.positions)]
         if lanes:
             _measure(lanes, dataset, need, load, settings)

@@ -24,6 +24,7 @@ EPS = 0.06
 STEP_SIZE = 2 / 255
 LADDER = (10, 20, 30, 40, 50)
 RESTARTS = 2
+MOST_STEPS = 32_767
 SURROGATE = "resnext50_32x4d"
 FORMS = ("published", "standard")
 READINGS = ("absolute", "relative")
@@ -108,8 +109,8 @@ class Attack:
         for name, value in (("eps", self.eps), ("step size", self.step_size)):
             if not 0 < value <= 1:
                 raise UsageError(f"{name} {value:g} is not in (0, 1]; pixels are, so 8/255 is 0.0314")
-        if not self.ladder or min(self.ladder) < 1:
-            raise UsageError(f"steps {_listed(self.ladder) or 'none'}: an attack takes at least 1 step")
+        if not self.ladder or min(self.ladder) < 1 or max(self.ladder) > MOST_STEPS:
+            raise UsageError(f"steps {_listed(self.ladder) or 'none'}: an attack takes 1 to {MOST_STEPS:,} steps")
         if any(after <= before for before, after in pairwise(self.ladder)):
             raise UsageError(f"steps {_listed(self.ladder)} do not increase; name each once, in order")
         if self.form == "published" and self.restarts not in (0, 1):
@@ -166,7 +167,8 @@ class Attack:
             "ladder": _listed(self.ladder),
             "pursuits": ", ".join(f"{pursuit.loss} {pursuit.restart}" for pursuit in self.pursuits),
             "followed": "yes" if self.follow else "no",
-            **self.tags.as_words(),
+            # The surrogate is told by its weights, which whoever keeps the records adds.
+            **self.tags._replace(transfer="").as_words(),
         }
 
     def describe(self, steps: int | None = None) -> str:

@@ -18,7 +18,7 @@ def unit_start(seed: int, image: str, restart: int, shape: tuple[int, ...]) -> N
         shape: Of the image, (3, h, w).
 
     Returns:
-        Independent uniform numbers in [-1, 1), of that shape.
+        Independent uniform numbers in [-1, 1], of that shape.
     """
     uniform = _generator("start", seed, image, restart).random_sample(shape)
     return (2 * uniform - 1).astype(np.float32)

@@ -112,6 +112,8 @@ class Transfer:
         if not attacked.any():
             return
         victims = victims.only(attacked)
+        for tally in tallies:
+            tally.attack(victims.places)
         (pursuit,) = self._attack.pursuits
         start = torch.zeros(0, 2)
         for sight in self._surrogate.pursue(pursuit, victims):
@@ -196,7 +198,7 @@ class _Tally:
         self._attack = attack
         self._clean = clean
         self.rung = torch.full((images,), len(attack.ladder), device=device)
-        self._first = torch.zeros_like(clean)
+        self._first = torch.full_like(clean, NOT_ATTACKED)
         self._predictions = clean[:, None].repeat(1, len(attack.ladder))
         self._start = torch.full((images, 2), torch.nan, device=device)
         self._loss_end = torch.full((images,), torch.nan, device=device)
@@ -206,6 +208,10 @@ class _Tally:
         """Note that nothing is to be learnt of images that are wrong when clean."""
         self.rung[self._clean != right] = 0
 
+    def attack(self, at: torch.Tensor) -> None:
+        """Note that images are attacked, which none has fooled yet."""
+        self._first[at] = NEVER
+
     def measure(
         self,
         at: torch.Tensor,
@@ -214,10 +220,11 @@ class _Tally:
         images: torch.Tensor,
         originals: torch.Tensor,
     ) -> None:
-        """Take down how images that are scored began, their loss and their perturbation."""
+        """Take down how images that are scored began, their loss, and their largest perturbation so far."""
         if len(at):
             self._start[at], self._loss_end[at] = start, loss_end
-            self._linf[at], self._outside[at] = change(images, originals), outside(images)
+            self._linf[at] = torch.maximum(self._linf[at], change(images, originals))
+            self._outside[at] = torch.maximum(self._outside[at], outside(images))
 
     def reach(self, step: int, at: torch.Tensor, predicted: torch.Tensor) -> None:
         """Take down that images reached their target on the surrogate, and what this classifier takes them for."""

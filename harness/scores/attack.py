@@ -14,11 +14,14 @@ from harness.scores.score import ALWAYS, Mask, Sample, Samples, Score, common_pa
 
 # A change of a pixel below this share of eps, at its largest, means that the attack did not use its budget.
 _USED = 0.9
-# Of more images than this the gradient must not be zero under every loss: surviving the attack would say nothing.
+# An image has no gradient to follow where it is zero for nearly all of its pixels; a few that leak are no way out.
+_MASKED = 0.9
+# Of more images than this the gradient must not be masked under every loss: surviving the attack would say nothing.
 MASKED_AT_MOST = 0.01
 
 _READ = ("label", "clean_prediction", "first_fooled", "ladder_prediction")
-_MEASURED = ("loss_start", "loss_end", "zero_gradient", "linf", "outside")
+_LOSSES = ("loss_start", "loss_end")
+_MEASURED = (*_LOSSES, "zero_gradient", "linf", "outside")
 
 
 def columns_of(attack: Attack) -> tuple[str, ...]:
@@ -55,8 +58,8 @@ def attack_scores(attack: Attack) -> Mapping[str, Score]:
     scores.append(_share(attack, "zero_gradient", _masked_somewhere, among=_attacked, checked=False))
     if attack.reading == "absolute":  # else eps is each image's own
         scores.append(_share(attack, "unused_eps", functools.partial(_unused, attack), among=_attacked, checked=False))
+        scores.append(_number(attack, "beyond_eps", functools.partial(_beyond, attack)))
     scores += [
-        _number(attack, "beyond_eps", lambda sample: float(np.max(sample["linf"] - attack.eps, initial=-attack.eps))),
         _number(attack, "outside", lambda sample: float(sample["outside"].max(initial=0)) + 0.0),
         _number(attack, "loss_gain", functools.partial(_loss_gain, attack)),
     ]
@@ -123,26 +126,38 @@ def _attacked(sample: Sample) -> Mask:
     return np.asarray(np.isfinite(sample["loss_start"]).any(axis=1), dtype=bool)
 
 
+def _beyond(attack: Attack, sample: Sample) -> float:
+    return float(np.max(sample["linf"] - attack.eps, initial=-attack.eps))
+
+
 def _unused(attack: Attack, sample: Sample) -> Mask:
     return np.asarray(sample["linf"] < _USED * attack.eps, dtype=bool)
 
 
 def _masked_somewhere(sample: Sample) -> Mask:
-    return np.asarray((sample["zero_gradient"] == 1).any(axis=1), dtype=bool)
+    return np.asarray((sample["zero_gradient"] > _MASKED).any(axis=1), dtype=bool)
 
 
-def _require_gradients(sample: Sample) -> None:
-    """Refuse accuracies of an attack that had nothing to follow.
+def _require_progress(attack: Attack, sample: Sample) -> None:
+    """Refuse accuracies that images survived because the attack had nothing to follow, or was led astray.
 
     Raises:
-        ValueError: Of more than `MASKED_AT_MOST` of the attacked images the gradient is zero under every loss.
+        ValueError: More than `MASKED_AT_MOST` of the attacked images survive although under no loss there is a gradient
+            at more than a tenth of their pixels, or the survivors' loss did not move the attack's way.
     """
     attacked = _attacked(sample)
-    masked = (sample["zero_gradient"] == 1).all(axis=1) & attacked
-    if masked.sum() > MASKED_AT_MOST * attacked.sum():
+    survives = attacked & sample["ladder_right"][:, -1]
+    few = MASKED_AT_MOST * attacked.sum()
+    masked = survives & (sample["zero_gradient"] > _MASKED).all(axis=1)
+    if masked.sum() > few:
         raise ValueError(
-            f"gradient masking: for {masked.sum():,} of {attacked.sum():,} attacked images the loss has no gradient at "
-            "all, so that they survive says nothing of robustness (see zero_gradient)"
+            f"gradient masking: {masked.sum():,} of {attacked.sum():,} attacked images survive for want of a gradient, "
+            "which says nothing of robustness (see zero_gradient)"
+        )
+    if survives.sum() > few and (gain := _loss_gain(attack, {name: sample[name][survives] for name in _LOSSES})) <= 0:
+        raise ValueError(
+            f"gradient masking: {survives.sum():,} of {attacked.sum():,} attacked images survive, whose loss moved by "
+            f"{gain:.3g} the attack's way: gradients that lead astray say nothing of robustness (see loss_gain)"
         )
 
 
@@ -158,8 +173,6 @@ def _share(
 
     def count(samples: Samples) -> tuple[int, int]:
         sample = samples[attack]
-        if checked:
-            _require_gradients(sample)
         of = among(sample) if among else np.ones(len(sample["group"]), dtype=bool)
         if not of.any():
             raise ValueError(f"{name}: no image" + (" is classified right when clean" if among else ""))
@@ -169,7 +182,11 @@ def _share(
         hits, images = count(samples)
         return hits / images
 
-    return Score(name, (attack,), value, count=count, of_some=among is not None)
+    def check(samples: Samples) -> None:
+        _require_progress(attack, samples[attack])
+
+    some = among is not None
+    return Score(name, (attack,), value, count=count, of_some=some, check=check if checked else None)
 
 
 def _number(attack: Attack, name: str, value: Callable[[Sample], float], *, percent: bool = False) -> Score:

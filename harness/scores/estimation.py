@@ -19,6 +19,8 @@ def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
     """
     images = len(samples[score.needs[0]]["group"])
     try:
+        if score.check:
+            score.check(samples)
         if score.is_plain:
             return Estimate.exact(score.value(samples), images)
         if score.count is not None:
@@ -65,6 +67,9 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
         return _exact(terms, images)
     scale = sum(abs(weight) for weight, _, _ in terms)
     try:
+        for _, score, samples in terms:
+            if score.check:
+                score.check(samples)
         found = jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
     except ValueError as error:
         raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error

@@ -27,6 +27,7 @@ class Score:
         value: From the samples of those benchmarks to the number; ValueError where they are too small.
         percent: Whether it is printed in percent.
         count: For shares of independent images: from the samples to (hits, images), which gives an exact interval.
+        check: Raises ValueError where the samples, as a whole, can't tell the number; None where they always can.
         of_some: Its images are those that `count` counts among, not all that were seen.
         bounds: The least and the greatest value that it can have.
         is_plain: It describes the very images that were seen, as a count does, and has no interval.
@@ -38,6 +39,7 @@ class Score:
     percent: bool = True
     count: Callable[[Samples], tuple[int, int]] | None = None
     is_plain: bool = False
+    check: Callable[[Samples], None] | None = None
     of_some: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
 

@@ -163,9 +163,14 @@ class Laboratory:
         return self._loaded[spec]
 
     def _let_go(self) -> None:
-        """Let go of each classifier of which nothing more is planned."""
+        """Let go of each classifier of which nothing more is planned, on which no more images will be made either."""
+        left = [
+            (spec, need) for spec, needs in self._plan.items() for need in needs if (spec, need) not in self._samples
+        ]
+        needed = {spec.text for spec, _ in left}
+        needed |= {need.surrogate for _, need in left if isinstance(need, Attack)}
         for spec in list(self._loaded):
-            if all((spec, need) in self._samples for need in self._plan.get(spec, ())):
+            if spec.text not in needed:
                 del self._loaded[spec]
 
 

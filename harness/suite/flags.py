@@ -55,7 +55,7 @@ MEASURING = (
     Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
     Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
     Option("--batch-size", "images a batch, or auto", "N", "auto"),
-    Option("--surrogate", "spec on which transferred attacks are made", "SPEC", SURROGATE),
+    Option("--surrogate", f"spec on which transferred attacks are made; {SURROGATE} by default", "SPEC"),
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
     Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
 )

@@ -10,7 +10,7 @@ from harness.benchmarks.catalog import DataRoots, parse_placement
 from harness.classifiers.spec import Spec, parse_spec, split_specs
 from harness.engines.settings import Settings, default_workers
 from harness.errors import UsageError, unknown
-from harness.protocols.attacks import NAMES, READINGS, Attack, ladder_up_to, named_attack
+from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder_up_to, named_attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
@@ -98,7 +98,7 @@ def read_attacks(get: Callable[[Option], Any]) -> Attacks:
     """
     values = {option.dest: get(option) for option in MEASURING}
     restarts = 0 if values["restarts"] is None else _whole("--restarts", values["restarts"], 1)
-    return Attacks(parse_spec(values["surrogate"]).text, restarts)
+    return Attacks(parse_spec(values["surrogate"] or SURROGATE).text, restarts)
 
 
 def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
@@ -107,7 +107,7 @@ def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
     Raises:
         UsageError: A value is not understood, does not go with the protocol, or the benchmark is not attacked.
     """
-    values = {option.dest: get(option) for option in ATTACKING}
+    values = {option.dest: get(option) for option in (*ATTACKING, *MEASURING)}
     name = _one_of("--protocol", values["protocol"], ("classify", *NAMES, Maximize.name))
     _refuse_foreign(name, values)
     if name == "classify":
@@ -137,27 +137,29 @@ def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
     )
 
 
-# Which options go with which protocols; those that are not named here go with all but `classify`.
-_OF_ATTACKS = ("eps", "eps_reading", "follow")
-_OF_MAXIMIZING = ("units", "seed_images", "grid")
+# The options that only some protocols take: those whose names begin so.
+_TAKEN_BY = {
+    **dict.fromkeys(("step_size", "steps"), ("pgd", "transfer", "maximize")),
+    **dict.fromkeys(("eps", "eps_reading", "follow", "restarts"), ("pgd", "transfer")),
+    **dict.fromkeys(("units", "seed_images", "grid"), ("maximize",)),
+}
 
 
 def _refuse_foreign(protocol: str, values: Mapping[str, Any]) -> None:
     """Refuse options that the protocol would pass over."""
-    kind = protocol if protocol in ("classify", Maximize.name) else "attack"
-    foreign = {"classify": (), "attack": _OF_MAXIMIZING, Maximize.name: _OF_ATTACKS}[kind]
-    for option in ATTACKING[1:]:
+    for option in (*ATTACKING, *MEASURING):
+        takers = _TAKEN_BY.get(option.dest)
         is_given = values[option.dest] not in (option.default, False)
-        if is_given and (kind == "classify" or option.dest in foreign):
-            others = [Maximize.name] if option.dest in _OF_MAXIMIZING else NAMES
-            raise UsageError(f"{option.flag} does not go with --protocol {protocol}; it is for {', '.join(others)}")
+        if takers and is_given and not protocol.startswith(takers):
+            known = [name for name in (*NAMES, Maximize.name) if name.startswith(takers)]
+            raise UsageError(f"{option.flag} does not go with --protocol {protocol}; it is for {', '.join(known)}")
 
 
 def _size(flag: str, text: str) -> float:
     """Read a size in pixels' units, as a number or a fraction such as 8/255."""
-    number, _, divisor = text.partition("/")
+    number, slash, divisor = text.partition("/")
     try:
-        size = float(number) / float(divisor or 1)
+        size = float(number) / float(divisor if slash else 1)
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{flag} {text!r} is not a number, e.g. 0.06 or 8/255") from None
     if not 0 < size <= 1:

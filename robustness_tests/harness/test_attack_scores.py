@@ -39,7 +39,7 @@ def records(attack, first_fooled, ladder, *, clean=None, followed=None, **measur
         "first_fooled": first_fooled,
         "ladder_prediction": np.where(ladder, RIGHT, WRONG).astype(np.int16),
         "loss_start": absent,
-        "loss_end": absent + 1,
+        "loss_end": absent + (-1 if attack.targeted else 1),
         "zero_gradient": absent.copy(),
         "linf": np.full(count, attack.eps, dtype=np.float32) * was_attacked[:, 0],
         "outside": np.zeros(count, dtype=np.float32),
@@ -152,13 +152,13 @@ def test_a_pursuit_that_ends_wrong_makes_the_final_accuracy_wrong():
     assert (found["final_accuracy_after_5_steps"], found["final_accuracy_after_10_steps"]) == (1, 0)
 
 
-def test_zero_gradients_count_attacked_images_with_none_under_some_loss():
+def test_zero_gradients_count_attacked_images_with_next_to_none_under_some_loss():
     nan = [np.nan] * 4
     columns = records(
         STANDARD,
         [[0] * 4, [0] * 4, [0] * 4, [3] * 4, [-1] * 4],
         [(True, True)] * 3 + [(False, False)] * 2,
-        zero_gradient=[[0.2, 0, 0, 0], [1, 0.5, 0, 0], [0, 0, 0, 1], [0.999, 0.999, 0, 0], nan],
+        zero_gradient=[[0.2, 0, 0, 0], [0.95, 0.5, 0, 0], [0, 0, 0, 1], [0.89, 0.89, 0, 0], nan],
     )
     assert values(STANDARD, columns)["zero_gradient"] == 2 / 4
 
@@ -200,7 +200,7 @@ ACCURACIES = (
 @pytest.mark.parametrize("name", ACCURACIES)
 def test_accuracies_of_masked_gradients_are_refused(name):
     samples = sample(STANDARD, masked(3, wrong=50))
-    with pytest.raises(NotMeasured, match="gradient masking: for 3 of 150 attacked images the loss has no gradient"):
+    with pytest.raises(NotMeasured, match="gradient masking: 3 of 150 attacked images survive for want of a gradient"):
         estimate(find_score(STANDARD, name), samples, alpha=0.05)
     assert estimate(find_score(STANDARD, "top1"), samples, alpha=0.05).value == 150 / 200
     assert estimate(find_score(STANDARD, "zero_gradient"), samples, alpha=0.05).value == 3 / 150
@@ -221,9 +221,31 @@ def test_one_loss_with_a_gradient_is_enough():
     assert find_score(STANDARD, "zero_gradient").value(samples) == 1
 
 
+def test_at_the_limit_a_comparison_has_an_interval_as_well():
+    samples = sample(STANDARD, masked(2))
+    found = difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples, alpha=0.05)
+    assert found.value == 0
+    assert found.high < 0.1
+
+
+@pytest.mark.parametrize("way", [0, -1])
+def test_survivors_whose_loss_did_not_move_the_way_of_the_attack_are_refused(way):
+    columns = records(STANDARD, np.zeros((10, 4)), np.ones((10, 2)))
+    columns["loss_end"] = columns["loss_start"] + way
+    with pytest.raises(NotMeasured, match=f"10 of 10 attacked images survive, whose loss moved by {way} the attack"):
+        estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns), alpha=0.05)
+
+
+def test_a_gradient_at_a_few_pixels_is_none():
+    columns = masked(3)
+    columns["zero_gradient"][:3] = 0.95
+    with pytest.raises(NotMeasured, match="gradient masking: 3 of 200"):
+        estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns), alpha=0.05)
+
+
 def test_masked_gradients_are_refused_in_comparisons_too():
     samples = sample(STANDARD, masked(100))
-    with pytest.raises(NotMeasured, match="gradient masking: for 100 of 200 attacked images"):
+    with pytest.raises(NotMeasured, match="gradient masking: 100 of 200 attacked images survive"):
         difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples, alpha=0.05)
 
 

@@ -1,6 +1,7 @@
 """Trust checks, fed with attacks that were broken on purpose and classifiers that mask their gradients: all caught."""
 
 import json
+import re
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_masked_gradients_are_caught_and_taken_for_no_robustness(ask):
     assert "T4" in failing(found)
     for claim in ("T6", "T7", "T9", "T10", "T11"):
         (reason,) = found[claim]
-        assert "gradient masking: for 14 of 14 attacked images the loss has no gradient at all" in reason
+        assert re.search(r"gradient masking: \d+ of 14 attacked images survive for want of a gradient", reason)
 
 
 def test_loud_logits_are_caught_and_not_taken_for_robustness(ask):
