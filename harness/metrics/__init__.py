@@ -2,7 +2,7 @@
 
 Modules:
     accuracy: top-1 and top-k accuracy; accuracy after k attack steps and over eps (Fig. 1, Table 2).
-    attack: worst cases over runs of an attack, its success rate, and whether it can be trusted (Carlini et al., 2019).
+    attack: worst cases over runs of an attack, and whether it can be trusted (Carlini et al., 2019).
     corruption: ImageNet-C: mean error over severities, CE, mCE, relative mCE (Table 1).
     perturbation: ImageNet-P: flip probability, top-5 distance, mFR, mT5D (Table 1).
     calibration: RMS calibration error and AURRA (Table 4).

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import eagerpy as ep
 import numpy as np
 import torch
 from foolbox.criteria import Criterion
@@ -19,8 +20,6 @@ from harness.protocols.precision import autocast, compute_in
 from harness.records.schema import Columns
 
 if TYPE_CHECKING:
-    import eagerpy as ep
-
     from harness.classifiers.classifier import Classifier
 
 # No bound: no pixel can move farther than 1.
@@ -37,7 +36,7 @@ class TargetClassProbability(Criterion):
         probability: The threshold.
     """
 
-    def __init__(self, target_classes: "ep.Tensor", probability: float) -> None:
+    def __init__(self, target_classes: ep.Tensor, probability: float) -> None:
         super().__init__()
         self.target_classes = target_classes
         self.probability = probability
@@ -47,8 +46,6 @@ class TargetClassProbability(Criterion):
 
     def __call__(self, perturbed: Any, outputs: Any) -> Any:
         """Tell which outputs, shape (n, classes), give the target that probability: shape (n,)."""
-        import eagerpy as ep
-
         logits, restore = ep.astensor_(outputs)
         return restore(ep.astensor(target_probability(logits.raw, self.target_classes.raw) > self.probability))
 
@@ -110,15 +107,13 @@ class MaximizeUnits:
         seed = torch.from_numpy(pixels).to(self._device).float().div(255)
         images = seed.repeat(count, 1, 1, 1)
         units = torch.tensor(self.units, device=self._device)
-        import eagerpy as ep
-
         criterion = TargetClassProbability(ep.astensor(units), maximize.probability)
         pgd = SteppedPGD(step_size=maximize.step_size, steps=maximize.steps, forward=self._forward)
         distance = torch.full((count,), torch.inf, device=self._device)
         met_at = torch.full((count,), NEVER_MET, device=self._device)
         smallest, last = torch.zeros_like(images), images
         activations = torch.full((count, 3), torch.nan, device=self._device)
-        probability = torch.zeros(count, dtype=torch.double, device=self._device)
+        features = torch.zeros(count, 1, device=self._device)
         for iterate in pgd.walk(self._model, images, criterion, epsilon=_UNBOUNDED):
             require_finite("features", iterate.logits)
             if iterate.gradient is not None:
@@ -130,12 +125,12 @@ class MaximizeUnits:
             met = criterion(iterate.images, iterate.logits) & (far < distance)
             distance[met], met_at[met], smallest[met] = far[met], iterate.step, iterate.images[met]
             activations[met, 1], activations[:, 2] = activation[met], activation
-            probability = target_probability(iterate.logits, units)
+            features = iterate.logits
             tell(iterate.step)
         return {
             "unit": as_array(units, np.int32),
             "met_at": as_array(met_at, np.int32),
-            "probability": as_array(probability, np.float64),
+            "probability": as_array(target_probability(features, units), np.float64),
             **{
                 f"activation_{name}": as_array(activations[:, place], np.float32)
                 for place, name in enumerate(("seed", "smallest", "final"))
