@@ -151,7 +151,6 @@ class Laboratory:
         Raises:
             HarnessError: As `samples`, or the file can't be written.
         """
-        self.samples(spec, [need])
         ((run, images),) = measured(self.dataset(need.benchmark), need, [spec], self._load, self._store, self.settings)
         draw_maximizing_images(need, run.read(images), path, spec.label)
 
