@@ -59,6 +59,64 @@ class RoundsFirst(ReadsColours):
         return super().forward((images * 51).round() / 51)
 
 
+class LeaksOnePixel(RoundsFirst):
+    """Lets a gradient through at one pixel that hardly matters."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return super().forward(images) + 1e-6 * images[:, :1, 0, 0] * torch.arange(1000, device=images.device)
+
+
+class LeaksEverywhere(RoundsFirst):
+    """Gives every pixel a tiny gradient that has nothing to do with what it reads."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        leak = images.mean((1, 2, 3))[:, None] * torch.linspace(0, 1, 1000, device=images.device)
+        return super().forward(images) + 1e-4 * leak
+
+
+class PassesFewPixels(ReadsColours):
+    """Reads images in steps of five levels but for one pixel in a hundred, read as they are."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        passes = torch.zeros_like(images[:1])
+        passes[:, :, ::10, ::10] = 1
+        return super().forward(passes * images + (1 - passes) * (images * 51).round() / 51)
+
+
+_NOISE = torch.Generator().manual_seed(0)
+
+
+class _Shatter(torch.autograd.Function):
+    """The identity, whose gradient is noise."""
+
+    @staticmethod
+    def forward(ctx: object, images: torch.Tensor) -> torch.Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+        return torch.randn(gradient.shape, generator=_NOISE)
+
+
+class Shatters(ReadsColours):
+    """Answers an attack with noise for a gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return super().forward(_Shatter.apply(images))
+
+
+class Misleads(ReadsColours):
+    """Answers an attack with its gradient reversed."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        return super().forward(2 * images.detach() - images)
+
+
 class Shouts(ReadsColours):
     """Gives logits a hundred times as large, at which the cross-entropy of a class has no gradient."""
 
@@ -91,6 +149,31 @@ def rounds_first() -> nn.Module:
 def shouts() -> nn.Module:
     """Is right about every image, and blinds attacks by cross-entropy."""
     return Shouts()
+
+
+def leaks_one_pixel() -> nn.Module:
+    """Is right about every image, and leads attacks to one pixel."""
+    return LeaksOnePixel()
+
+
+def leaks_everywhere() -> nn.Module:
+    """Is right about every image, and leads attacks nowhere."""
+    return LeaksEverywhere()
+
+
+def passes_few_pixels() -> nn.Module:
+    """Is right about every image, and gives attacks little to follow."""
+    return PassesFewPixels()
+
+
+def shatters() -> nn.Module:
+    """Is right about every image, and gives attacks noise to follow."""
+    return Shatters()
+
+
+def misleads() -> nn.Module:
+    """Is right about every image, and leads attacks the wrong way."""
+    return Misleads()
 
 
 def detaches() -> nn.Module:

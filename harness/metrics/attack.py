@@ -53,6 +53,26 @@ def restart_spread(clean_correct: npt.NDArray[np.bool_], first_fooled: npt.NDArr
     return float(survived.mean() - np.mean(clean_correct & (worst == 0)))
 
 
+def astray(loss_start: npt.NDArray[np.floating], loss_end: npt.NDArray[np.floating], *, targeted: bool) -> float:
+    """Share of runs in which an attack's loss did not move the attack's way, from its random start to its last iterate.
+
+    Near 0 where gradients tell the way; about a half where they are noise, or belong to other images.
+
+    Args:
+        loss_start: (n, runs) loss at the start; NaN where an image was not attacked.
+        loss_end: (n, runs) loss at the last iterate, likewise.
+        targeted: whether the attack goes down the loss, towards a class, or up.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        ValueError: shapes differ.
+        UndefinedMetric: no image was attacked.
+    """
+    return float(np.mean(_ways(loss_start, loss_end, targeted=targeted) <= 0))
+
+
 def loss_gain(loss_start: npt.NDArray[np.floating], loss_end: npt.NDArray[np.floating], *, targeted: bool) -> float:
     """Mean way of an attack's loss in the attack's direction, from its random start to its last iterate.
 
@@ -68,9 +88,16 @@ def loss_gain(loss_start: npt.NDArray[np.floating], loss_end: npt.NDArray[np.flo
         ValueError: shapes differ.
         UndefinedMetric: no image was attacked.
     """
+    return float(_ways(loss_start, loss_end, targeted=targeted).mean()) + 0.0
+
+
+def _ways(
+    loss_start: npt.NDArray[np.floating], loss_end: npt.NDArray[np.floating], *, targeted: bool
+) -> npt.NDArray[np.floating]:
+    """Give by how much the loss of each run moved the attack's way."""
     require_kind("floating", loss_start=loss_start, loss_end=loss_end)
     require_same_images(loss_start=loss_start.ravel(), loss_end=loss_end.ravel())
-    way = (loss_end - loss_start)[np.isfinite(loss_start)]
-    if len(way) == 0:
+    rise: npt.NDArray[np.floating] = (loss_end - loss_start)[np.isfinite(loss_start)]
+    if len(rise) == 0:
         raise UndefinedMetric("no image was attacked: none is classified right when clean")
-    return float(-way.mean() if targeted else way.mean()) + 0.0
+    return -1 * rise if targeted else rise

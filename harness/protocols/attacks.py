@@ -31,7 +31,7 @@ READINGS = ("absolute", "relative")
 NAMES = tuple(f"{kind}-{form}" for kind in ("pgd", "transfer") for form in FORMS)
 
 # Bumped whenever the outcome of an attack or the meaning of its records changes; part of what records are found by.
-ATTACK_SCHEMA = 1
+ATTACK_SCHEMA = 2
 
 
 class Tags(NamedTuple):

@@ -5,7 +5,7 @@ Adversarial images are made once a batch, scored on every classifier at hand, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -115,12 +115,10 @@ class Transfer:
         for tally in tallies:
             tally.attack(victims.places)
         (pursuit,) = self._attack.pursuits
-        start = torch.zeros(0, 2)
-        for sight in self._surrogate.pursue(pursuit, victims):
+        sights = self._surrogate.pursue(pursuit, victims)
+        start = _Start.at(next(sights).iterate)
+        for sight in sights:
             iterate = sight.iterate
-            if iterate.step == 0:
-                start = _at_start(iterate)
-                continue
             iterate.keep = ~sight.met
             last = iterate.step == self._attack.steps
             seen = torch.ones_like(sight.met) if last else sight.met
@@ -128,7 +126,7 @@ class Transfer:
                 continue
             at, alive = victims.places[iterate.alive[seen]], iterate.alive[seen]
             for tally in tallies:
-                tally.measure(at, start[alive], iterate.losses[seen], iterate.images[seen], victims.images[alive])
+                tally.measure(at, start.only(alive), iterate.losses[seen], iterate.images[seen], victims.images[alive])
             if sight.met.any():
                 at = victims.places[iterate.alive[sight.met]]
                 for number, tally in enumerate(tallies):
@@ -144,11 +142,10 @@ class Transfer:
             if not needed.any():
                 return
             some = victims.only(needed)
-            start = torch.zeros(0, 2)
-            for sight in self._surrogate.pursue(pursuit, some):
-                if sight.iterate.step == 0:
-                    start = _at_start(sight.iterate)
-                elif sight.iterate.step in ladder:
+            sights = self._surrogate.pursue(pursuit, some)
+            start = _Start.at(next(sights).iterate)
+            for sight in sights:
+                if sight.iterate.step in ladder:
                     self._look(ladder.index(sight.iterate.step), sight, some, start, right, tallies)
 
     def _look(
@@ -156,7 +153,7 @@ class Transfer:
         rung: int,
         sight: Sight,
         victims: Victims,
-        start: torch.Tensor,
+        start: "_Start",
         right: torch.Tensor,
         tallies: "Sequence[_Tally]",
     ) -> None:
@@ -170,7 +167,7 @@ class Transfer:
                 unfooled = tally.rung[at[open_]] == len(self._attack.ladder)
                 tally.measure(
                     at[open_][unfooled],
-                    start[alive][unfooled],
+                    start.only(alive[unfooled]),
                     iterate.losses[open_][unfooled],
                     images[unfooled],
                     victims.images[alive][unfooled],
@@ -179,10 +176,28 @@ class Transfer:
         iterate.keep = torch.stack([tally.rung[at] > rung + 1 for tally in tallies]).any(dim=0)
 
 
-def _at_start(iterate: Iterate) -> torch.Tensor:
-    """Give, of each image, the loss at the start and the share of pixels whose gradient is zero: shape (n, 2)."""
-    assert iterate.gradient is not None
-    return torch.stack([iterate.losses, zero_share(iterate.gradient)], dim=1)
+class _Start(NamedTuple):
+    """Where n images began.
+
+    Attributes:
+        images: Clipped to [0, 1], shape (n, 3, h, w).
+        losses: Shape (n,).
+        zero_gradient: The share of pixels whose gradient is zero, shape (n,).
+    """
+
+    images: torch.Tensor
+    losses: torch.Tensor
+    zero_gradient: torch.Tensor
+
+    @classmethod
+    def at(cls, iterate: Iterate) -> "_Start":
+        """Take down an attack's first iterate."""
+        assert iterate.gradient is not None
+        return cls(iterate.images.clamp(0, 1), iterate.losses, zero_share(iterate.gradient))
+
+    def only(self, chosen: torch.Tensor) -> "_Start":
+        """Give those at some places, shape (m,)."""
+        return _Start(*(each[chosen] for each in self))
 
 
 class _Tally:
@@ -200,8 +215,9 @@ class _Tally:
         self.rung = torch.full((images,), len(attack.ladder), device=device)
         self._first = torch.full_like(clean, NOT_ATTACKED)
         self._predictions = clean[:, None].repeat(1, len(attack.ladder))
-        self._start = torch.full((images, 2), torch.nan, device=device)
-        self._loss_end = torch.full((images,), torch.nan, device=device)
+        absent = torch.full((images,), torch.nan, device=device)
+        self._loss_start, self._loss_end, self._zero_gradient = absent, absent.clone(), absent.clone()
+        self._moved = absent.clone()
         self._linf, self._outside = torch.zeros(images, device=device), torch.zeros(images, device=device)
 
     def open(self, right: torch.Tensor) -> None:
@@ -215,14 +231,15 @@ class _Tally:
     def measure(
         self,
         at: torch.Tensor,
-        start: torch.Tensor,
+        start: _Start,
         loss_end: torch.Tensor,
         images: torch.Tensor,
         originals: torch.Tensor,
     ) -> None:
-        """Take down how images that are scored began, their loss, and their largest perturbation so far."""
+        """Take down how images that are scored began, their loss, and the farthest that they have come so far."""
         if len(at):
-            self._start[at], self._loss_end[at] = start, loss_end
+            self._loss_start[at], self._zero_gradient[at], self._loss_end[at] = *start[1:], loss_end
+            self._moved[at] = torch.fmax(self._moved[at], change(images, start.images))
             self._linf[at] = torch.maximum(self._linf[at], change(images, originals))
             self._outside[at] = torch.maximum(self._outside[at], outside(images))
 
@@ -253,9 +270,10 @@ class _Tally:
             "clean_prediction": as_array(self._clean, np.int16),
             "first_fooled": as_array(first[:, None], np.int16),
             "ladder_prediction": as_array(self._predictions, np.int16),
-            "loss_start": as_array(self._start[:, :1], np.float32),
+            "loss_start": as_array(self._loss_start[:, None], np.float32),
             "loss_end": as_array(self._loss_end[:, None], np.float32),
-            "zero_gradient": as_array(self._start[:, 1:], np.float32),
+            "zero_gradient": as_array(self._zero_gradient[:, None], np.float32),
+            "moved": as_array(self._moved[:, None], np.float32),
             "linf": as_array(self._linf, np.float32),
             "outside": as_array(self._outside, np.float32),
         }

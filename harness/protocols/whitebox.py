@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.protocols.arrays import as_array
 from harness.protocols.attacker import NEVER, NOT_ATTACKED, Attacker, Sight, Victims, change, outside, zero_share
 from harness.protocols.attacks import Attack, Pursuit
+from harness.protocols.pgd import Iterate
 from harness.records.schema import Columns
 
 if TYPE_CHECKING:
@@ -69,16 +70,19 @@ class WhiteBox:
 
     def _pursue(self, number: int, pursuit: Pursuit, victims: Victims, tally: "_Tally") -> None:
         follow = self._attack.follow
-        for sight in self._attacker.pursue(pursuit, victims):
+        sights = self._attacker.pursue(pursuit, victims)
+        first = next(sights)
+        tally.begin(number, first.iterate)
+        start = first.iterate.images.clamp(0, 1)
+        for sight in sights:
             iterate = sight.iterate
             tally.see(number, sight)
-            # Where an image starts does not count as an iterate: the published runs never looked at it.
-            leaving = torch.zeros_like(sight.met) if follow or iterate.step == 0 else sight.met
+            leaving = torch.zeros_like(sight.met) if follow else sight.met
             if iterate.step == self._attack.steps:
                 leaving = torch.ones_like(sight.met)
             iterate.keep = ~leaving
             gone = iterate.alive[leaving]
-            tally.leave(gone, iterate.images[leaving], victims.images[gone])
+            tally.leave(number, gone, iterate.images[leaving], start[gone], victims.images[gone])
 
 
 class _Tally:
@@ -95,28 +99,33 @@ class _Tally:
         self._fooled_as = clean[:, None].repeat(1, pursuits)
         self._followed = clean[:, None, None].repeat(1, pursuits, len(attack.ladder))
         self._loss_start, self._loss_end, self._zero_gradient = absent, absent.clone(), absent.clone()
+        self._moved = absent.clone()
         self._linf, self._outside = torch.zeros(images, device=device), torch.zeros(images, device=device)
 
+    def begin(self, pursuit: int, start: Iterate) -> None:
+        """Take a start down. It can't fool: the published runs never looked at it."""
+        assert start.gradient is not None
+        self._loss_start[self._places, pursuit] = start.losses
+        self._zero_gradient[self._places, pursuit] = zero_share(start.gradient)
+
     def see(self, pursuit: int, sight: Sight) -> None:
-        """Take an iterate down; the start counts as none."""
+        """Take an iterate after a step down."""
         iterate = sight.iterate
         at = self._places[iterate.alive]
         self._loss_end[at, pursuit] = iterate.losses
-        if iterate.step == 0:
-            self._loss_start[at, pursuit] = iterate.losses
-            if iterate.gradient is not None:
-                self._zero_gradient[at, pursuit] = zero_share(iterate.gradient)
-            return
         newly = sight.met & (self._first_fooled[at, pursuit] == NEVER)
         self._first_fooled[at[newly], pursuit] = iterate.step
         self._fooled_as[at[newly], pursuit] = sight.predicted[newly]
         if iterate.step in self._attack.ladder:
             self._followed[at, pursuit, self._attack.ladder.index(iterate.step)] = sight.predicted
 
-    def leave(self, gone: torch.Tensor, images: torch.Tensor, originals: torch.Tensor) -> None:
-        """Measure the perturbation of images that leave the batch."""
+    def leave(
+        self, pursuit: int, gone: torch.Tensor, images: torch.Tensor, start: torch.Tensor, originals: torch.Tensor
+    ) -> None:
+        """Measure how far images that leave the batch have come: from where they began, and from what they were."""
         if len(gone):
             at = self._places[gone]
+            self._moved[at, pursuit] = change(images, start)
             self._linf[at] = torch.maximum(self._linf[at], change(images, originals))
             self._outside[at] = torch.maximum(self._outside[at], outside(images))
 
@@ -137,6 +146,7 @@ class _Tally:
             "loss_start": as_array(self._loss_start, np.float32),
             "loss_end": as_array(self._loss_end, np.float32),
             "zero_gradient": as_array(self._zero_gradient, np.float32),
+            "moved": as_array(self._moved, np.float32),
             "linf": as_array(self._linf, np.float32),
             "outside": as_array(self._outside, np.float32),
         }

@@ -43,6 +43,8 @@ ATTACK_COLUMNS: dict[str, str] = {
     "loss_start": "per pursuit, the attack's loss at the random start; NaN where not attacked",
     "loss_end": "per pursuit, its loss at the last iterate that was looked at",
     "zero_gradient": "per pursuit, share of pixels whose gradient is exactly zero at the start",
+    "moved": "per pursuit, largest change of a pixel from the start, clipped to [0, 1], to the last iterate; NaN where "
+    "not attacked. Transferred: the largest over pursuits, when the image was scored",
     "linf": "largest change of a pixel when the image left the attack, over pursuits; transferred: when it was scored, "
     "until it was known to fool this classifier; 0 where not attacked",
     "outside": "by how much that image's pixels leave [0, 1]",

@@ -261,6 +261,27 @@ class LiveStudy(Study):
         """Say that no protocol measures flips yet."""
         raise _published_only(MFR)
 
+    def missed_outcomes(self, quantity: Quantity) -> Figure:
+        """Run an attack on planted classifiers, as it is run on others here."""
+        import torch
+
+        from harness.protocols.planted import attack_planted
+
+        need, settings = self._attacks.need(quantity), self._laboratory.settings
+        assert isinstance(need, Attack)
+        how = {"device": torch.device(settings.device), "precision": settings.precision, "seed": settings.seed}
+        outcomes = attack_planted(need, **how)  # type: ignore[arg-type]
+        missed = outcomes.fooled != outcomes.can_be_fooled
+        return Figure(
+            quantity.metric,
+            quantity.title,
+            quantity.where,
+            "planted classifiers",
+            Estimate.exact(float(missed.mean()), len(missed)),
+            f"{need.describe()}, {settings.precision}, seed {settings.seed}",
+            tags=need.tags.as_words(),
+        )
+
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         if not quantity.score:
             raise _published_only(quantity)

@@ -130,6 +130,12 @@ def of_attack(attack: Attack, score: str, title: str, *, percent: bool = True) -
     )  # fmt: skip
 
 
+def missed_outcomes(attack: Attack) -> Quantity:
+    """Give how often an attack misses what is known of planted classifiers, whichever are the study's own."""
+    title = f"known outcomes that {attack.name} misses"
+    return Quantity("missed_outcomes", title, "Attack", "", lower_is_better=True, attack=attack)
+
+
 def of_maximizing_images(score: str, title: str, *, lower_is_better: bool = False, percent: bool = False) -> Quantity:
     """Give what the images that maximize penultimate units say of a classifier (2.4, Figures 2 and 3)."""
     return Quantity(

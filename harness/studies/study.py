@@ -155,6 +155,14 @@ class Study(ABC):
         title = f"times that the steps behind {figure.title} cross the box"
         return replace(figure, metric="box_crossings", title=title, estimate=crossings, percent=False)
 
+    def missed_outcomes(self, quantity: Quantity) -> Figure:
+        """Run an attack where its outcome is known (`harness.protocols.planted`), and tell how often it differs.
+
+        Raises:
+            NotMeasured: This study runs no attacks.
+        """
+        raise NotMeasured("recorded figures say nothing of how the attack works that would be run today")
+
     def widest(self) -> str:
         """Give the last, widest subject."""
         return self.subjects[-1]

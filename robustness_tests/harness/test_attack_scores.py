@@ -41,6 +41,7 @@ def records(attack, first_fooled, ladder, *, clean=None, followed=None, **measur
         "loss_start": absent,
         "loss_end": absent + (-1 if attack.targeted else 1),
         "zero_gradient": absent.copy(),
+        "moved": absent + 2 * attack.eps,
         "linf": np.full(count, attack.eps, dtype=np.float32) * was_attacked[:, 0],
         "outside": np.zeros(count, dtype=np.float32),
         **{name: np.array(values, dtype=np.float32) for name, values in measured.items()},
@@ -178,6 +179,31 @@ def test_what_tells_whether_the_box_was_used_and_kept_to():
     assert found["beyond_eps"] == pytest.approx(0.0001, abs=1e-6)
     assert found["outside"] == 0.25
     assert found["loss_gain"] == pytest.approx((1 + 3 - 0.5) / 3)  # a targeted attack goes down its loss
+    assert found["astray"] == 1 / 3
+
+
+def test_an_image_is_unmoved_that_stays_near_the_start_in_every_run_for_the_steps_taken():
+    # The box is 0.12 wide, ten steps of 2/255 reach 0.078 and three reach 0.024: near means below four tenths of that.
+    nan = [np.nan] * 4
+    columns = records(
+        STANDARD,
+        [[0] * 4, [0] * 4, [3] * 4, [3] * 4, [0, 0, 0, 3], [-1] * 4],
+        [(True, True)] * 2 + [(False, False)] * 4,
+        moved=[[0.031] * 4, [0.031, 0.031, 0.031, 0.032], [0.009] * 4, [0.01] * 4, [0.03] * 3 + [0.009], nan],
+    )
+    assert values(STANDARD, columns)["unmoved"] == 3 / 5
+
+
+def test_followed_images_have_taken_all_steps():
+    columns = records(FOLLOWED, [[1, 1]], [(False, False)], followed=[[(False, False)] * 2], moved=[[0.031, 0.031]])
+    assert values(FOLLOWED, columns)["unmoved"] == 1
+
+
+def test_a_box_narrower_than_the_steps_reach_is_the_way_there_is():
+    attack = Attack("standard", eps=0.01, ladder=(5, 10))
+    for moved, unmoved in ((0.0079, 1), (0.0081, 0)):
+        columns = records(attack, [[0] * 4], [(True, True)], moved=[[moved] * 4])
+        assert values(attack, columns)["unmoved"] == unmoved
 
 
 def masked(masked_images, images=200, wrong=0):
@@ -232,8 +258,25 @@ def test_at_the_limit_a_comparison_has_an_interval_as_well():
 def test_survivors_whose_loss_did_not_move_the_way_of_the_attack_are_refused(way):
     columns = records(STANDARD, np.zeros((10, 4)), np.ones((10, 2)))
     columns["loss_end"] = columns["loss_start"] + way
-    with pytest.raises(NotMeasured, match=f"10 of 10 attacked images survive, whose loss moved by {way} the attack"):
+    with pytest.raises(NotMeasured, match="10 of 10 attacked images survive, of whose runs 100 % or more under each"):
         estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns), alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cross_entropy", "margin", "led"), [(2, 3, None), (9, 1, None), (0, 20, None), (4, 3, "15"), (20, 20, "100")]
+)
+def test_one_loss_must_lead_the_way_in_nine_tenths_of_the_survivors_runs(cross_entropy, margin, led):
+    columns = records(STANDARD, np.zeros((10, 4)), np.ones((10, 2)))
+    for runs, stray in ((slice(0, 2), cross_entropy), (slice(2, 4), margin)):
+        ends = columns["loss_end"][:, runs]
+        ends[np.unravel_index(np.arange(stray), ends.shape)] = -1
+    samples = sample(STANDARD, columns)
+    score = find_score(STANDARD, "accuracy_after_10_steps")
+    if led is None:
+        assert estimate(score, samples, alpha=0.05).value == 1
+    else:
+        with pytest.raises(NotMeasured, match=f"of whose runs {led} % or more under each loss moved it the wrong way"):
+            estimate(score, samples, alpha=0.05)
 
 
 def test_a_gradient_at_a_few_pixels_is_none():

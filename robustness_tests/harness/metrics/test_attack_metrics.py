@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.errors import NotMeasured
-from harness.metrics.attack import earliest, loss_gain, restart_spread
+from harness.metrics.attack import astray, earliest, loss_gain, restart_spread
 
 
 def test_the_earliest_step_of_several_runs_by_hand():
@@ -50,6 +50,13 @@ def test_loss_gain_is_the_mean_over_images_and_runs_that_were_attacked():
     assert loss_gain(start, end, targeted=True) == pytest.approx(-(3 + 1 - 0.5 + 2.5) / 4)
 
 
+def test_runs_go_astray_whose_loss_stays_or_moves_the_other_way():
+    start = np.array([[1.0, 2.0], [0.5, 0.0], [3.0, 3.0], [np.nan, np.nan]])
+    end = np.array([[4.0, 2.0], [0.0, 2.5], [3.1, 9.0], [np.nan, np.nan]])
+    assert astray(start, end, targeted=False) == 2 / 6
+    assert astray(start, end, targeted=True) == 5 / 6
+
+
 INTEGERS, FLOATS, RIGHT = np.zeros((3, 2), dtype=np.int64), np.zeros((3, 2)), np.ones(3, dtype=np.bool_)
 
 
@@ -78,9 +85,10 @@ def test_refuses(call, message: str):
         (lambda: restart_spread(RIGHT[:0], INTEGERS[:0]), "is empty"),
         (lambda: restart_spread(RIGHT, INTEGERS[:, :1]), "one random start an image has no spread; .*--restarts 2"),
         (lambda: loss_gain(FLOATS[:0], FLOATS[:0], targeted=False), "empty|no image was attacked"),
+        (lambda: astray(FLOATS * np.nan, FLOATS, targeted=True), "no image was attacked: none is classified right"),
         (lambda: loss_gain(FLOATS * np.nan, FLOATS, targeted=False), "no image was attacked: none is classified right"),
     ],
-    ids=["images", "runs", "spread-of-none", "one-start", "losses-of-none", "none-attacked"],
+    ids=["images", "runs", "spread-of-none", "one-start", "losses-of-none", "none-astray", "none-attacked"],
 )
 def test_what_does_not_exist_is_not_measured(call, message: str):
     with pytest.raises(NotMeasured, match=message):

@@ -82,8 +82,11 @@ def test_published_scores_where_the_surrogate_first_takes_an_image_for_its_targe
                 assert columns["loss_end"][place] == pytest.approx([scored.loss], rel=1e-3)
                 change = float((scored.image - clean).abs().max())
                 assert columns["linf"][place] == pytest.approx(change, abs=1e-6)
+                way = float((scored.image - seen[0].image.clamp(0, 1)).abs().max())
+                assert columns["moved"][place] == pytest.approx([way], abs=1e-6)
             else:
                 assert np.isnan(columns["loss_start"][place]).all()
+                assert np.isnan(columns["moved"][place]).all()
                 assert columns["linf"][place] == 0
     assert steps[0] == -1
     assert len(set(steps)) > 4
@@ -124,7 +127,8 @@ def test_published_scored_on_the_surrogate_itself_is_the_white_box_outcome_for_r
     transferred = run(PUBLISHED)["itself"]
     whitebox = WhiteBox(network, replace(PUBLISHED, surrogate=""), device=torch.device("cpu"))(*images)
     right = whitebox["clean_prediction"] == images.labels
-    for name in ("first_fooled", "ladder_prediction", "target", "linf", "loss_start", "loss_end", "zero_gradient"):
+    same = ("first_fooled", "ladder_prediction", "target", "linf", "loss_start", "loss_end", "zero_gradient", "moved")
+    for name in same:
         assert np.allclose(transferred[name][right], whitebox[name][right], atol=1e-6), name
 
 
@@ -198,6 +202,7 @@ def test_columns_are_as_the_schema_says(run, images, attack):
 def test_images_stay_in_the_box_and_in_bounds(run, attack):
     for columns in run(attack).values():
         assert 0.5 * attack.eps < columns["linf"].max() <= attack.eps + 1e-6
+        assert 0.5 * attack.eps < np.nanmax(columns["moved"]) <= 2 * attack.eps + 1e-6
         assert (columns["outside"] == 0).all()
 
 

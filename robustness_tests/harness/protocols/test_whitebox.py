@@ -53,6 +53,10 @@ def change(image, pixels):
     return float((image - pixels / 255).abs().max())
 
 
+def way(start, end):
+    return float((end.image - start.image.clamp(0, 1)).abs().max())
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 @pytest.mark.parametrize("attack", PUBLISHED.values(), ids=PUBLISHED)
 def test_published_is_a_loop_that_stops_at_the_target_and_else_scores_the_clean_image(
@@ -77,6 +81,7 @@ def test_published_is_a_loop_that_stops_at_the_target_and_else_scores_the_clean_
         assert found["loss_start"][place] == pytest.approx([seen[0].loss], rel=1e-4)
         assert found["loss_end"][place] == pytest.approx([last.loss], rel=1e-3, abs=1e-4)
         assert found["linf"][place] == pytest.approx(change(last.image, pixels), abs=1e-6)
+        assert found["moved"][place] == pytest.approx([way(seen[0], last)], abs=1e-6)
         assert found["outside"][place] == 0
     assert len(steps) > 2  # else these images tell nothing
     assert 0 in steps or attack is PUBLISHED["fast"]
@@ -104,6 +109,8 @@ def test_standard_is_the_worst_iterate_of_every_loss_and_restart(run, network, p
         last = [seen[-1 if attack.follow else step or -1] for seen, step in zip(walks, first, strict=True)]
         assert found["loss_start"][place] == pytest.approx([seen[0].loss for seen in walks], rel=1e-4, abs=1e-6)
         assert found["loss_end"][place] == pytest.approx([each.loss for each in last], rel=1e-3, abs=1e-4)
+        ways = [way(seen[0], each) for seen, each in zip(walks, last, strict=True)]
+        assert found["moved"][place] == pytest.approx(ways, abs=1e-6)
         largest = max(change(each.image, pixels) for each in last)
         assert found["linf"][place] == pytest.approx(largest, abs=1e-6)
     assert {0, 1} <= outcomes  # else these images tell nothing

@@ -37,6 +37,11 @@ def test_figures_carry_their_images_and_protocol():
     }
 
 
+def test_it_can_not_say_how_well_attacks_work_that_would_be_run_today():
+    with pytest.raises(NotMeasured, match="recorded figures say nothing of how the attack works"):
+        STUDY.missed_outcomes(quantities.missed_outcomes(quantities.whitebox_accuracy(0.06, 10).attack))
+
+
 def test_unlike_metrics_are_compared_only_where_it_is_said_why():
     alp, accuracy = "ALP (InceptionV3)", quantities.whitebox_accuracy(0.06, 10)
     with pytest.raises(NotMeasured, match="unlike: targeted random class against least likely class; early_stop yes"):
