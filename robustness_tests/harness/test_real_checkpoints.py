@@ -102,12 +102,16 @@ def test_shape_bias_counts_are_those_of_a_plain_torch_loop(laboratory, real_data
 
 
 def test_claims_are_judged_on_real_checkpoints(laboratory, records, real_data, real_checkpoints, request, tmp_path):
-    """The main job, as a user types it: no checkpoint of this kind is near humans, and all of that is in the report."""
+    """The main job, as a user types it: no checkpoint of this kind is near humans, and all of that is in the report.
+
+    Under attack, on as many images, it would take hours: `test_real_attacks.py` asks a few.
+    """
     narrow, wide = (HITS[name][0].format(real_checkpoints) for name in ("mobilenet_025", "mobilenet_100"))
-    command = [sys.executable, "-m", "pytest", "-m", "full", "-q", "-p", "no:cacheprovider", "robustness_tests"]
+    command = [sys.executable, "-m", "pytest", "-m", "full", "-q", "-p", "no:cacheprovider"]
+    tables = [f"robustness_tests/test_table{table}.py" for table in ("1_imagenet_c_and_p", "3_shape_bias", "4_imagenet_a")]
     options = {"data-root": real_data, "records": records, "report": tmp_path, "baseline": narrow, "classifiers": wide}
     done = subprocess.run(
-        [*command, *(f"--{name}={value}" for name, value in options.items())],
+        [*command, *tables, *(f"--{name}={value}" for name, value in options.items())],
         cwd=request.config.rootpath,
         env={**os.environ, "PYTHONPATH": str(real_checkpoints)},
         capture_output=True,
