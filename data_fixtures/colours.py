@@ -8,6 +8,7 @@ from PIL import Image
 
 from harness.benchmarks.classes import class_index, imagenet_a_classes
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
+from harness.metrics.perturbation import is_noise
 from harness.metrics.shape_bias import CATEGORY_INDICES
 
 
@@ -54,6 +55,28 @@ def write_imagenet_c(
             _write(root, cell, indices, per_class, lambda index, place, left=left: (
                 (index + 1) % 1000 if indices.index(index) * per_class + place < left else index
             ))  # fmt: skip
+    return root
+
+
+def write_imagenet_p(root: Path, classes: Iterable[int], *, seen_as: Callable[[str, int, int], int]) -> Path:
+    """Write all ten perturbations, one sequence a class, each frame in the colour of a class.
+
+    Args:
+        root: The benchmark's folder.
+        classes: Class indices.
+        seen_as: From (perturbation, class, frame) to the class whose colour the frame gets.
+    """
+    from harness.benchmarks.imagenet_p import CELLS, FRAMES
+    from harness.benchmarks.videos import write_frames
+
+    wnids = list(class_index())
+    for perturbation, count in zip(CELLS, FRAMES, strict=True):
+        for index in classes:
+            colours = [colour_of(seen_as(perturbation, index, frame)) for frame in range(count)]
+            frames = np.broadcast_to(np.array(colours, dtype=np.uint8)[:, :, None, None], (count, 3, 224, 224))
+            path = root / perturbation / wnids[index] / "0000.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_frames(path, np.ascontiguousarray(frames), tune_grain=is_noise(perturbation))
     return root
 
 

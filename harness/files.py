@@ -5,8 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def replace_whole(path: Path, data: bytes) -> None:
-    """Write a file, flushed to disk before it takes the place of an older one; a failed write leaves that as it was.
+def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file whole before it takes the place of an older one; a failed write leaves that as it was.
+
+    Args:
+        path: Where.
+        data: What.
+        durable: Whether it is flushed to disk first: a file that a loss of power must not leave empty.
 
     Raises:
         OSError: It can't be written.
@@ -15,8 +20,9 @@ def replace_whole(path: Path, data: bytes) -> None:
     try:
         with beside.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     except OSError:
         with suppress(OSError):

@@ -1,7 +1,11 @@
 """Figures that were computed before, pinned in `snapshots/`: a change to a metric or to a recorded table shows."""
 
+from dataclasses import replace
+
 import pytest
 
+from harness import recorded
+from harness.errors import NotMeasured
 from harness.studies.published import PublishedStudy
 from harness.studies.quantities import (
     AURRA,
@@ -17,7 +21,9 @@ from harness.studies.quantities import (
     transfer_accuracy,
     whitebox_accuracy,
 )
-from harness.studies.study import BASELINE, WSL
+from harness.studies.study import BASELINE, WSL, require
+from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import all_of, within
 
 QUANTITIES = [
     *(MCE, REL_MCE, MFR, MEAN_TOP5_DISTANCE, SHAPE_BIAS, IMAGENET_A_TOP1, RMS_CE, AURRA),
@@ -37,3 +43,28 @@ def test_published_figures_are_the_pinned_ones(classifier, pinned):
         for quantity in QUANTITIES
     }
     assert figures == pinned
+
+
+@pytest.mark.claim("N6")
+@pytest.mark.needs("imagenet-p")
+def test_alexnet_top5_distances_are_the_pinned_ones(study, normaliser, verdict, pinned, request):
+    """N6: AlexNet's top-5 distances, mT5D's normaliser, count where its flip probabilities are the published ones.
+
+    These are met within 0.1 points each: nothing but another decoder of videos may lie between them.
+    """
+    require(study.is_whole("imagenet-p"), "AlexNet's distances are pinned from all of ImageNet-P, and these are others")
+    flips, known = study.flip_probabilities(normaliser), recorded.alexnet_flip_probabilities()
+    figure = study.figure(MFR, normaliser)
+    each = [
+        replace(
+            figure,
+            metric="flip_probability",
+            title=f"flip probability on {name}",
+            estimate=Estimate.exact(flips[name], figure.estimate.images // len(known)),
+        )
+        for name in known
+    ]
+    assert verdict(all_of([within(found, known[found.title.rpartition(" ")[2]], 0.001) for found in each]))
+    if not (recorded.ALEXNET_TOP5_DISTANCES.is_file() or request.config.option.update_snapshots):
+        raise NotMeasured("AlexNet's top-5 distances are measured but not pinned; pin them with --snapshot-update")
+    assert study.top5_distances(normaliser) == pinned

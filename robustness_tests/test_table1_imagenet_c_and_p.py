@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness import recorded
 from harness.errors import NotMeasured
 from harness.studies.quantities import (
     IMAGENET_A_TOP1,
@@ -97,7 +96,7 @@ def test_gain_in_robustness_far_outpaces_gain_in_accuracy(study, subject, quanti
 @on_c
 def test_corruption_error_is_normalised_by_alexnet_then_averaged(study, classifier, verdict):
     """C5: CE_c is the error over severities divided by AlexNet's, and mCE its mean over corruptions."""
-    errors, alexnet = study.corruption_errors(classifier), recorded.alexnet_corruption_errors()
+    errors, alexnet = study.corruption_errors(classifier), study.alexnet_corruption_errors(classifier)
     mce = sum(errors[name] / alexnet[name] for name in alexnet) / 15
     assert verdict(within(study.figure(MCE, classifier).as_exact(), mce, 1e-9))
 
@@ -107,7 +106,7 @@ def test_corruption_error_is_normalised_by_alexnet_then_averaged(study, classifi
 def test_relative_corruption_error_subtracts_the_clean_errors_first(study, classifier, verdict):
     """C5: rel. CE_c subtracts the clean errors from both sides before dividing, and rel. mCE is its mean."""
     errors, clean = study.corruption_errors(classifier), 1 - study.figure(IMAGENET_TOP1, classifier).estimate.value
-    alexnet, alexnet_clean = recorded.alexnet_corruption_errors(), recorded.alexnet_clean_error()
+    alexnet, alexnet_clean = study.alexnet_corruption_errors(classifier), study.alexnet_clean_error(classifier)
     rel_mce = sum((errors[name] - clean) / (alexnet[name] - alexnet_clean) for name in alexnet) / 15
     assert verdict(within(study.figure(REL_MCE, classifier).as_exact(), rel_mce, 1e-9))
 
@@ -116,7 +115,7 @@ def test_relative_corruption_error_subtracts_the_clean_errors_first(study, class
 @on_p
 def test_flip_rate_is_normalised_by_alexnet_then_averaged(study, classifier, verdict):
     """C5: the flip rate of a perturbation is the flip probability divided by AlexNet's, and mFR their mean."""
-    flips, alexnet = study.flip_probabilities(classifier), recorded.alexnet_flip_probabilities()
+    flips, alexnet = study.flip_probabilities(classifier), study.alexnet_flip_probabilities(classifier)
     mfr = sum(flips[name] / alexnet[name] for name in alexnet) / 10
     assert verdict(within(study.figure(MFR, classifier).as_exact(), mfr, 1e-9))
 

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from harness.benchmarks import cue_conflict, imagenet, imagenet_c
+from harness.benchmarks import cue_conflict, generated, imagenet, imagenet_c, imagenet_p
 from harness.benchmarks.dataset import Dataset
-from harness.errors import DataMissing, UsageError, unknown
+from harness.errors import DataError, DataMissing, UsageError, unknown
+
+# What a placement begins with whose folder holds photographs to generate a benchmark from.
+_GENERATE = "generate:"
 
 
 @dataclass(frozen=True)
@@ -16,12 +20,12 @@ class Benchmark:
     Attributes:
         name: As users type it; also the name of its folder under the data root.
         open: Lists and validates a folder; raises DataError where something is wrong with it.
-        origin: Where the data comes from, for the reader of a skip.
+        origin: Where the data comes from, for the reader of a skip; empty where the command line fetches it.
     """
 
     name: str
     open: Callable[[Path], Dataset]
-    origin: str
+    origin: str = ""
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -32,37 +36,33 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             imagenet.open_imagenet,
             "ILSVRC2012 validation images from image-net.org, as imagenet/val/<wnid>/*",
         ),
-        Benchmark(
-            "imagenet-c",
-            imagenet_c.open_imagenet_c,
-            "the archives noise, blur, weather and digital of zenodo.org/records/2235448, "
-            "as imagenet-c/<corruption>/<1..5>/<wnid>/*",
-        ),
-        Benchmark(
-            "imagenet-a",
-            imagenet.open_imagenet_a,
-            "imagenet-a.tar of github.com/hendrycks/natural-adv-examples, as imagenet-a/<wnid>/*",
-        ),
-        Benchmark(
-            "cue-conflict",
-            cue_conflict.open_cue_conflict,
-            "the stimuli of github.com/rgeirhos/texture-vs-shape, as cue-conflict/*",
-        ),
+        Benchmark("imagenet-c", imagenet_c.open_imagenet_c),
+        Benchmark("imagenet-p", imagenet_p.open_imagenet_p),
+        Benchmark("imagenet-a", imagenet.open_imagenet_a),
+        Benchmark("cue-conflict", cue_conflict.open_cue_conflict),
     )
 }
 
 
 @dataclass(frozen=True)
 class DataRoots:
-    """Where benchmarks lie: one folder each under `root`, unless placed elsewhere by name."""
+    """Where benchmarks lie: one folder each under `root`, unless placed elsewhere by name.
+
+    Attributes:
+        root: The folder of all; None where nobody said.
+        elsewhere: By name, the folders of others.
+        photographs: By name, the folders of photographs that benchmarks are made from as they are asked for.
+    """
 
     root: Path | None = None
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    photographs: Mapping[str, Path] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path | None:
         """Give the folder in which a benchmark is looked for; None where nobody said."""
-        if name in self.elsewhere:
-            return self.elsewhere[name]
+        for placed in (self.photographs, self.elsewhere):
+            if name in placed:
+                return placed[name]
         return self.root / name if self.root else None
 
 
@@ -77,20 +77,42 @@ def find_benchmark(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
-def parse_placement(text: str) -> tuple[str, Path]:
-    """Read one `NAME=DIR` of --data.
+class Placement(NamedTuple):
+    """One `NAME=DIR` of --data, or `NAME=generate:DIR`.
+
+    Attributes:
+        name: The benchmark's.
+        folder: Where it lies, or where the photographs lie that it is made from.
+        is_generated: Whether it is made from photographs.
+    """
+
+    name: str
+    folder: Path
+    is_generated: bool
+
+
+def parse_placement(text: str) -> Placement:
+    """Read one `NAME=DIR` or `NAME=generate:DIR` of --data.
 
     Raises:
-        UsageError: It has no `=`, or the name is no benchmark's.
+        UsageError: It has no `=` or no folder, the name is no benchmark's, or it can't be generated.
     """
-    name, equals, folder = text.partition("=")
+    name, equals, where = text.partition("=")
+    folder = where.removeprefix(_GENERATE)
     if not (equals and folder):
         raise UsageError(f"--data {text!r} is not of the form NAME=DIR, e.g. imagenet-c=/data/ImageNet-C")
-    return find_benchmark(name).name, Path(folder).expanduser()
+    benchmark, is_generated = find_benchmark(name).name, where.startswith(_GENERATE)
+    if is_generated:
+        generated.require_generator(benchmark)
+    return Placement(benchmark, Path(folder).expanduser(), is_generated)
 
 
-def describe(name: str, folder: Path) -> str:
-    """Name a benchmark that is there, with how many of its 1000 classes ImageNet holds: it may be fewer."""
+def describe(name: str, roots: DataRoots) -> str:
+    """Name a benchmark whose folder is there: whether it is generated, and how many of its classes ImageNet holds."""
+    folder = roots.folder(name)
+    assert folder is not None
+    if name in roots.photographs:
+        return f"{name} (generated from {folder})"
     if name != "imagenet":
         return name
     val = imagenet.val_folder(folder)
@@ -109,6 +131,11 @@ def open_benchmark(name: str, roots: DataRoots) -> Dataset:
     folder = roots.folder(name)
     if folder is None:
         raise DataMissing(f"{name}: no data folder given; name one with --data-root DIR or ROBUSTNESS_DATA=DIR")
+    if name in roots.photographs:
+        return generated.open_generated(name, folder)
     if not folder.is_dir():
-        raise DataMissing(f"{name}: no folder {folder}; get {benchmark.origin}, or name it with --data {name}=DIR")
+        origin = benchmark.origin or f"it with python -m harness fetch {name} --to {folder}"
+        raise DataMissing(f"{name}: no folder {folder}; get {origin}, or name it with --data {name}=DIR")
+    if generated.is_unfinished(folder):
+        raise DataError(f"{name}: {folder} is not generated to the end; run generate once more, it goes on from there")
     return benchmark.open(folder)

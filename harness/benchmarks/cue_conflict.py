@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.benchmarks.dataset import Dataset, Fingerprint, no_images
-from harness.benchmarks.folders import IMAGE_SUFFIXES, list_images
+from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.folders import IMAGES, list_files, none_there
 from harness.errors import DataError, unknown
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 
@@ -24,15 +24,15 @@ def open_cue_conflict(folder: Path) -> Dataset:
     """
     visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     folders = [entry for entry in visible if entry.is_dir()]
-    loose = [entry for entry in visible if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    loose = [entry for entry in visible if entry.name.lower().endswith(IMAGES.suffixes)]
     if folders and loose:
         raise DataError(f"cue-conflict: {loose[0]} lies beside folders; keep all images in {folder} or all in folders")
     if folders:
-        images = [f"{sub.name}/{name}" for sub in folders for name in list_images("cue-conflict", sub)]
+        images = [f"{sub.name}/{name}" for sub in folders for name in list_files("cue-conflict", sub)]
     elif visible:
-        images = list_images("cue-conflict", folder)
+        images = list_files("cue-conflict", folder)
     else:
-        raise no_images("cue-conflict", folder)
+        raise none_there("cue-conflict", folder)
     shapes, textures = zip(*(_categories(folder, image) for image in images), strict=True)
     fingerprint = Fingerprint()
     fingerprint.add("", images)

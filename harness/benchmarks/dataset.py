@@ -4,11 +4,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
+if TYPE_CHECKING:
+    from harness.benchmarks.generated import Generator
+
+
+# Validation images of ImageNet, and so of each cell of ImageNet-C and -P.
+IMAGENET_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Dataset:
         presized: Images are already 224 x 224 and are never resized (PROTOCOLS: a resize moves the numbers).
         own_classes: The class indices among which this benchmark decides; None for all 1000.
         categories: Per image, further labels by name, e.g. `shape` and `texture`.
+        frames: Per cell, how many frames its sequences have; empty where cells hold images.
+        generator: Makes pairs from photographs as they are asked for; None where files hold them.
         fingerprint: sha256 over every cell and image path: what the records of this data are kept under. Whether an
             image still is the one that was measured, its record tells (`images.FileFacts`).
     """
@@ -40,6 +48,8 @@ class Dataset:
     own_classes: tuple[int, ...] | None
     fingerprint: str
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frames: tuple[int, ...] = ()
+    generator: "Generator | None" = None
 
     def __len__(self) -> int:
         return len(self.cells) * len(self.images)
@@ -49,9 +59,16 @@ class Dataset:
         return divmod(index, len(self.images))
 
     def path(self, index: int) -> Path:
-        """Give the file of the pair with this index."""
+        """Give the file of the pair with this index, or the photograph that it is generated from."""
         cell, image = self.cell_and_image(index)
+        if self.generator:
+            return self.generator.photographs.path(image)
         return self.root / self.cells[cell] / self.images[image]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all images of the published benchmark, where it has one for each of ImageNet's 50,000."""
+        return len(self.images) == IMAGENET_IMAGES and self.generator is None
 
     @property
     def classes(self) -> int:
@@ -74,8 +91,3 @@ class Fingerprint:
     def value(self) -> str:
         """The sha256 of all that was added, as 64 hex digits."""
         return self._hash.hexdigest()
-
-
-def no_images(benchmark: str, folder: Path) -> DataError:
-    """Build the error for a folder that should hold images and holds none."""
-    return DataError(f"{benchmark}: no image in {folder}; expected JPEG, PNG or WebP files")

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarks.batches import Batch, batches
 from harness.benchmarks.dataset import Dataset
-from harness.benchmarks.images import Batch, FileFacts, Fitting, batches, is_unchanged
+from harness.benchmarks.images import FileFacts, Fitting, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
 from harness.classifiers.spec import parse_spec
 from harness.engines.blame import blaming
 from harness.engines.memory import keep_freed_memory
-from harness.engines.progress import Progress
 from harness.engines.settings import Load, Settings
 from harness.errors import NotMeasured
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.progress import Progress
 from harness.protocols.attacks import Attack
 from harness.protocols.classify import Classify, Questions
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
-from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, Columns
+from harness.protocols.sequences import ClassifySequences
+from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, SEQUENCES_SCHEMA, Columns
 from harness.records.store import RecordStore, Run, RunKey
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.classifiers.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def run_key(dataset: Dataset, need: str | Attack, spec: "Spec", settings: Settin
 
     named = identity(spec, load)
     if isinstance(need, str):
-        named["protocol"] = f"classify/{CLASSIFY_SCHEMA}"
+        named["protocol"] = f"sequences/{SEQUENCES_SCHEMA}" if dataset.frames else f"classify/{CLASSIFY_SCHEMA}"
     else:
         named |= need.identity
         if need.surrogate:
@@ -146,8 +146,8 @@ class Lane:
     positions: NDArray[np.int64]
 
 
-# From a batch's pixels, labels and image names to the columns of each lane.
-_Examine = Callable[["torch.Tensor", NDArray[np.int16], list[str]], list[Columns]]
+# From a batch, its labels and its images' names to the columns of each lane.
+_Examine = Callable[[Batch, NDArray[np.int16], list[str]], list[Columns]]
 
 
 def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: Load, settings: Settings) -> None:
@@ -166,20 +166,21 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: 
         who = f"images made on {attack.surrogate} and scored on {who}"
     labels = ", ".join(lane.spec.label for lane in lanes)
     under = f" under {attack.name}, eps {attack.eps:g}" if attack else ""
-    progress = Progress(f"{labels} on {dataset.benchmark}{under}", len(positions))
+    unit = "sequences" if dataset.frames else "images"
+    progress = Progress(f"{labels} on {dataset.benchmark}{under}", len(positions), unit)
     done = 0
     try:
         for batch in batches(
             dataset,
             order[positions],
             fitting,
-            batch_size=settings.batch_size or (32 if on_cpu else 64 if attack else 256),
+            batch_size=max(1, _at_once(need, settings) // max(dataset.frames, default=1)),
             workers=settings.workers,
         ):
             cells, images = np.divmod(np.array(batch.indices), len(dataset.images))
             names = [dataset.images[image] for image in images]
             with blaming(who, _paths(dataset, batch), f"images of shape {tuple(batch.pixels.shape)}"):
-                answers = examine(batch.pixels, dataset.labels[images], names)
+                answers = examine(batch, dataset.labels[images], names)
             where = positions[done : done + len(batch.indices)]
             context = _context(dataset, batch, where, cells, images)
             for lane, writer, columns in zip(lanes, writers, answers, strict=True):
@@ -193,6 +194,12 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: 
             writer.flush()
 
 
+def _at_once(need: str | Attack, settings: Settings) -> int:
+    """Tell how many images a classifier is given at once."""
+    by_device = 32 if settings.device == "cpu" else 256 if isinstance(need, str) else 64
+    return settings.batch_size or by_device
+
+
 def _examiner(
     need: str | Attack, dataset: Dataset, lanes: Sequence[Lane], eyes: "Spec", load: Load, settings: Settings
 ) -> _Examine:
@@ -200,21 +207,27 @@ def _examiner(
     import torch
 
     how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
+    if dataset.frames:
+        (classifier,) = (load(lane.spec) for lane in lanes)
+        at_once = _at_once(need, settings)
+        sequences = ClassifySequences(classifier.logits, max(dataset.frames), at_once=at_once, **how)
+        return lambda batch, labels, names: [sequences(batch.pixels, labels, batch.frames)]
     if isinstance(need, str):
         (classifier,) = (load(lane.spec) for lane in lanes)
         categories = [CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None
         classify = Classify(classifier.logits, Questions(dataset.own_classes, categories), **how)
-        return lambda pixels, labels, names: [classify(pixels, labels)]
+        return lambda batch, labels, names: [classify(batch.pixels, labels)]
     if need.surrogate:
         from harness.protocols.transfer import Scored, Transfer
 
         scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (eyes, *(lane.spec for lane in lanes))]
-        return Transfer(scored[0], scored[1:], need, seed=settings.seed, **how)
+        transfer = Transfer(scored[0], scored[1:], need, seed=settings.seed, **how)
+        return lambda batch, labels, names: transfer(batch.pixels, labels, names)
     from harness.protocols.whitebox import WhiteBox
 
     (classifier,) = (load(lane.spec) for lane in lanes)
     attack = WhiteBox(classifier.module, need, seed=settings.seed, **how)
-    return lambda pixels, labels, names: [attack(pixels, labels, names)]
+    return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
 
 
 def _paths(dataset: Dataset, batch: Batch) -> Callable[[int], Path]:

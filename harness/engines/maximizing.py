@@ -13,9 +13,9 @@ from harness.benchmarks.images import Fitting, read_image
 from harness.benchmarks.order import prefix_order
 from harness.engines.blame import blaming
 from harness.engines.memory import keep_freed_memory
-from harness.engines.progress import Progress
 from harness.engines.settings import Load, Settings
 from harness.errors import NotMeasured
+from harness.progress import Progress
 from harness.protocols.maximizing import Maximize
 from harness.records.schema import Columns
 from harness.records.store import RecordStore, Run, RunKey

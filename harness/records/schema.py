@@ -15,6 +15,7 @@ Columns = dict[str, NDArray[Any]]
 
 # Bumped whenever a column's meaning changes; part of what records are found by.
 CLASSIFY_SCHEMA = 1
+SEQUENCES_SCHEMA = 1
 
 CLASSIFY_COLUMNS: dict[str, str] = {
     "position": "place in the seeded order, from 0",
@@ -29,6 +30,12 @@ CLASSIFY_COLUMNS: dict[str, str] = {
     "label_rank": "the label's place among the 1000 logits, from 1, ties by index; 0 where there is no label",
     "own_prediction": "class index of the largest logit among the benchmark's own classes",
     "own_confidence": "its softmax probability over the benchmark's own classes",
+}
+
+# Of each sequence of ImageNet-P, beside the first seven columns above.
+SEQUENCE_COLUMNS: dict[str, str] = {
+    "frames": "how many frames the sequence has",
+    "top5": "per frame, the five classes with the largest logits, largest first, ties by index; -1 past the last frame",
 }
 
 # What an attack records of each image, beside the first seven columns above. A pursuit is one run of the attack: a loss

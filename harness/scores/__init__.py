@@ -15,7 +15,13 @@ from harness.protocols.needs import Need
 from harness.records.schema import Columns
 from harness.scores import attack, classification, maximize
 from harness.scores.attack import accuracy_after, attack_scores
-from harness.scores.classification import corruption_means
+from harness.scores.classification import (
+    alexnet_clean_error,
+    alexnet_corruption_errors,
+    alexnet_flip_probabilities,
+    corruption_means,
+    perturbation_means,
+)
 from harness.scores.estimation import combination, difference, estimate
 from harness.scores.maximize import maximize_scores
 from harness.scores.score import Sample, Samples, Score
@@ -24,6 +30,9 @@ __all__ = [
     "Sample",
     "Samples",
     "Score",
+    "alexnet_clean_error",
+    "alexnet_corruption_errors",
+    "alexnet_flip_probabilities",
     "columns_of",
     "combination",
     "corruption_means",
@@ -31,6 +40,7 @@ __all__ = [
     "estimate",
     "find_score",
     "make_sample",
+    "perturbation_means",
     "scores_of",
 ]
 

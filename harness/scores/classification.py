@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import recorded
-from harness.metrics import calibration, corruption, shape_bias
+from harness.metrics import calibration, corruption, perturbation, shape_bias
+from harness.protocols.needs import Normaliser
 from harness.records.schema import Columns
 from harness.scores.score import ALWAYS, Mask, Sample, Samples, Score, common_part
 
@@ -21,6 +22,7 @@ CELLS = tuple((name, severity) for name in corruption.CORRUPTIONS for severity i
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "imagenet": (*ALWAYS, "label", "own_prediction", "top5"),
     "imagenet-c": (*ALWAYS, "label", "own_prediction", "cell"),
+    "imagenet-p": (*ALWAYS, "cell", "frames", "top5"),
     "imagenet-a": (*ALWAYS, "label", "own_prediction", "own_confidence"),
     "cue-conflict": (*ALWAYS, "own_prediction", "shape", "texture", "category_probabilities"),
 }
@@ -38,6 +40,8 @@ def boil_down(benchmark: str, columns: Columns) -> Columns:
         sample["by_class"] = shape_bias.decide_by_class(columns["own_prediction"]).astype(np.int8)
         sample["by_category"] = shape_bias.decide_by_category(columns["category_probabilities"]).astype(np.int8)
         return sample
+    if benchmark == "imagenet-p":
+        return {**sample, **_flips_and_distances(columns)}
     sample["correct"] = columns["own_prediction"] == columns["label"]
     if benchmark == "imagenet":
         sample["in_top5"] = (columns["top5"] == columns["label"][:, None]).any(axis=1)
@@ -47,6 +51,20 @@ def boil_down(benchmark: str, columns: Columns) -> Columns:
     elif benchmark == "imagenet-a":
         sample["confidence"] = columns["own_confidence"]
     return sample
+
+
+def _flips_and_distances(columns: Columns) -> Columns:
+    """Give each sequence's place among the perturbations, its flip probability, and its top-5 distance."""
+    place = {name: index for index, name in enumerate(perturbation.PERTURBATIONS)}
+    cells = np.array([place[cell] for cell in columns["cell"]], dtype=np.uint8)
+    flips, distances = np.zeros(len(cells)), np.zeros(len(cells))
+    for cell, frames in {(int(cell), int(frames)) for cell, frames in zip(cells, columns["frames"], strict=True)}:
+        rows = (cells == cell) & (columns["frames"] == frames)
+        top5 = columns["top5"][rows].reshape(rows.sum(), -1, 5)[:, :frames]
+        noise = perturbation.is_noise(perturbation.PERTURBATIONS[cell])
+        flips[rows] = perturbation.flip_probabilities(top5[:, :, 0], noise=noise)
+        distances[rows] = perturbation.top5_distances(top5, noise=noise)
+    return {"cell": cells, "flips": flips, "distances": distances}
 
 
 def _share(name: str, benchmark: str, hit: str) -> Score:
@@ -81,20 +99,83 @@ def corruption_means(sample: Sample) -> dict[str, float]:
     return corruption.mean_over_severities(errors)
 
 
+def alexnet_corruption_errors(samples: Samples) -> dict[str, float]:
+    """Give the errors that mCE is normalised by: AlexNet's on the same images where they are at hand, or published."""
+    alexnet = samples.get(Normaliser("imagenet-c"))
+    return corruption_means(alexnet) if alexnet else recorded.alexnet_corruption_errors()
+
+
+def alexnet_clean_error(samples: Samples) -> float:
+    """Give the clean error that rel. mCE is normalised by, likewise."""
+    alexnet = samples.get(Normaliser("imagenet"))
+    return _clean_error(alexnet) if alexnet else recorded.alexnet_clean_error()
+
+
+def alexnet_flip_probabilities(samples: Samples) -> dict[str, float]:
+    """Give the flip probabilities that mFR is normalised by, likewise."""
+    alexnet = samples.get(Normaliser("imagenet-p"))
+    return perturbation_means(alexnet, "flips") if alexnet else recorded.alexnet_flip_probabilities()
+
+
 def _mce(samples: Samples) -> float:
-    return corruption.mce(corruption_means(samples["imagenet-c"]), recorded.alexnet_corruption_errors())
+    return corruption.mce(corruption_means(samples["imagenet-c"]), alexnet_corruption_errors(samples))
+
+
+def _clean_error(sample: Sample) -> float:
+    if not len(sample["correct"]):
+        raise ValueError("rel_mce: no clean images")
+    return 1 - float(sample["correct"].mean())
 
 
 def _relative_mce(samples: Samples) -> float:
-    clean = samples["imagenet"]["correct"]
-    if not len(clean):
-        raise ValueError("rel_mce: no clean images")
     return corruption.relative_mce(
         corruption_means(samples["imagenet-c"]),
-        1 - float(clean.mean()),
-        recorded.alexnet_corruption_errors(),
-        recorded.alexnet_clean_error(),
+        _clean_error(samples["imagenet"]),
+        alexnet_corruption_errors(samples),
+        alexnet_clean_error(samples),
     )
+
+
+def perturbation_means(sample: Sample, what: str) -> dict[str, float]:
+    """Average what is known of sequences over those of each of ImageNet-P's perturbations.
+
+    Args:
+        sample: Of ImageNet-P.
+        what: `flips` for flip probabilities, `distances` for top-5 distances.
+
+    Raises:
+        ValueError: One of the ten perturbations has no sequence.
+    """
+    names = perturbation.PERTURBATIONS
+    sequences = np.bincount(sample["cell"], minlength=len(names))
+    if not sequences.all():
+        raise ValueError(
+            f"{len(sample['cell']):,} of its sequences reach {np.count_nonzero(sequences)} of the 10 perturbations; "
+            "mFR needs all, so ask for more with --images"
+        )
+    sums = np.bincount(sample["cell"], weights=sample[what], minlength=len(names))
+    return {name: float(sums[place] / sequences[place]) for place, name in enumerate(names)}
+
+
+def _mean_flip_probability(samples: Samples) -> float:
+    return sum(perturbation_means(samples["imagenet-p"], "flips").values()) / len(perturbation.PERTURBATIONS)
+
+
+def _mfr(samples: Samples) -> float:
+    return perturbation.mfr(perturbation_means(samples["imagenet-p"], "flips"), alexnet_flip_probabilities(samples))
+
+
+def _mean_top5_distance(samples: Samples) -> float:
+    return perturbation.mean_top5_distance(perturbation_means(samples["imagenet-p"], "distances"))
+
+
+def _mt5d(samples: Samples) -> float:
+    distances = perturbation_means(samples["imagenet-p"], "distances")
+    return perturbation.mt5d(distances, recorded.alexnet_top5_distances())
+
+
+def _mean_inverse(values: Mapping[str, float]) -> float:
+    return sum(1 / value for value in values.values()) / len(values)
 
 
 def _calibration(name: str, metric: Callable[[NDArray[np.float64], Mask], float]) -> Score:
@@ -147,9 +228,36 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
     for benchmark, scores in {
         "imagenet": [_share("top1", "imagenet", "correct"), _share("top5", "imagenet", "in_top5")],
         "imagenet-c": [
-            Score("mce", ("imagenet-c",), _mce, bounds=(0.0, math.inf)),
-            Score("rel_mce", ("imagenet-c", "imagenet"), _relative_mce, bounds=(-math.inf, math.inf)),
+            Score("mce", ("imagenet-c",), _mce, beside=(Normaliser("imagenet-c"),), bounds=(0.0, math.inf)),
+            Score(
+                "rel_mce",
+                ("imagenet-c", "imagenet"),
+                _relative_mce,
+                beside=(Normaliser("imagenet-c"), Normaliser("imagenet")),
+                bounds=(-math.inf, math.inf),
+            ),
             _share("top1", "imagenet-c", "correct"),
+        ],
+        "imagenet-p": [
+            Score(
+                "mfr",
+                ("imagenet-p",),
+                _mfr,
+                beside=(Normaliser("imagenet-p"),),
+                bounds=(0.0, math.inf),
+                scale=_mean_inverse(recorded.alexnet_flip_probabilities()),
+            ),
+            # AlexNet's distances, by which one sequence's is divided, are above 1.
+            Score("mt5d", ("imagenet-p",), _mt5d, bounds=(0.0, math.inf), scale=perturbation.MAX_TOP5_DISTANCE),
+            Score("mean_flip_probability", ("imagenet-p",), _mean_flip_probability),
+            Score(
+                "mean_top5_distance",
+                ("imagenet-p",),
+                _mean_top5_distance,
+                percent=False,
+                bounds=(0.0, perturbation.MAX_TOP5_DISTANCE),
+                scale=perturbation.MAX_TOP5_DISTANCE,
+            ),
         ],
         "imagenet-a": [
             _share("top1", "imagenet-a", "correct"),

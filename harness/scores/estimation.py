@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.errors import NotMeasured
-from harness.protocols.needs import Need
+from harness.protocols.needs import Need, Normaliser
 from harness.scores.score import Mask, Sample, Samples, Score
 from harness.verdicts.estimates import JACKKNIFE_GROUPS, Estimate, jackknife, proportion
 
@@ -58,14 +58,14 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
 
     def statistic(kept: Mask) -> float:
         return sum(
-            weight * score.value({name: _keep(samples[name], kept) for name in score.needs})
+            weight * score.value({name: _keep(samples[name], kept) for name in _read(score, samples)})
             for weight, score, samples in terms
         )
 
     images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
     if all(score.is_plain for _, score, _ in terms):
         return _exact(terms, images)
-    scale = sum(abs(weight) for weight, _, _ in terms)
+    scale = sum(abs(weight) * score.scale for weight, score, _ in terms)
     try:
         for _, score, samples in terms:
             if score.check:
@@ -76,6 +76,11 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
     extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
     least, greatest = sum(low for low, _ in extremes), sum(high for _, high in extremes)
     return replace(found, low=max(found.low, least), high=min(found.high, greatest))
+
+
+def _read(score: Score, samples: Samples) -> tuple[Need | Normaliser, ...]:
+    """Name the samples that a score reads: what it needs, and what it reads beside that where it is at hand."""
+    return (*score.needs, *(name for name in score.beside if name in samples))
 
 
 def _exact(terms: Sequence[tuple[float, Score, Samples]], images: int) -> Estimate:

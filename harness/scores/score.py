@@ -1,5 +1,6 @@
 """What a score is: a metric's name, which samples it reads, and how it is computed from them."""
 
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.protocols.needs import Need
+from harness.protocols.needs import Need, Normaliser
 from harness.records.schema import Columns
 from harness.verdicts.estimates import JACKKNIFE_GROUPS
 
 Sample = Mapping[str, NDArray[Any]]
-Samples = Mapping[Need, Sample]
+Samples = Mapping[Need | Normaliser, Sample]
 Mask = NDArray[np.bool_]
 
 
@@ -25,11 +26,13 @@ class Score:
         name: As printed and as in `--json`, e.g. `top1`.
         needs: What its samples are of; the first is its own.
         value: From the samples of those benchmarks to the number; ValueError where they are too small.
+        beside: What else it reads where samples of all of it are at hand.
         percent: Whether it is printed in percent.
         count: For shares of independent images: from the samples to (hits, images), which gives an exact interval.
         check: Raises ValueError where the samples, as a whole, can't tell the number; None where they always can.
         of_some: Its images are those that `count` counts among, not all that were seen.
         bounds: The least and the greatest value that it can have.
+        scale: The most that one image could change it by if it stood alone.
         is_plain: It describes the very images that were seen, as a count does, and has no interval.
     """
 
@@ -39,9 +42,11 @@ class Score:
     percent: bool = True
     count: Callable[[Samples], tuple[int, int]] | None = None
     is_plain: bool = False
+    beside: tuple[Normaliser, ...] = ()
     check: Callable[[Samples], None] | None = None
     of_some: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
+    scale: float = 1.0
 
 
 # The columns of every kind of record that samples are made of.
@@ -52,8 +57,9 @@ def common_part(columns: Columns) -> Columns:
     """Give what every sample holds: which file each image is, and which of the jackknife's groups it belongs to."""
     return {
         "digest": columns["digest"],
-        # An image's group is the same in every cell, on every benchmark and under every attack.
+        # An image's group is the same in every cell, on every benchmark, in every format and under every attack.
         "group": np.array(
-            [zlib.crc32(image.encode()) % JACKKNIFE_GROUPS for image in columns["image"]], dtype=np.uint8
+            [zlib.crc32(os.path.splitext(image)[0].encode()) % JACKKNIFE_GROUPS for image in columns["image"]],
+            dtype=np.uint8,
         ),
     }

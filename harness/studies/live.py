@@ -1,6 +1,6 @@
 """The study `paper`: real classifiers measured on real data, each loaded once, all figures from records."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,20 +14,24 @@ from harness.errors import HarnessError, NotMeasured
 from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
 from harness.protocols.maximizing import Maximize
-from harness.protocols.needs import Need, benchmark_of
+from harness.protocols.needs import Need, Normaliser, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import (
     Sample,
     Samples,
     Score,
+    alexnet_clean_error,
+    alexnet_corruption_errors,
+    alexnet_flip_probabilities,
     columns_of,
     combination,
     corruption_means,
     estimate,
     find_score,
     make_sample,
+    perturbation_means,
 )
-from harness.studies.quantities import MCE, MFR, Quantity
+from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
 from harness.studies.study import Study, Term, is_quoted, quoted
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Figure
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
 
 T = TypeVar("T")
+
+# Whose errors ImageNet-C's and ImageNet-P's metrics are divided by.
+NORMALISER = "alexnet"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Attacks:
         return replace(attack, surrogate=self.surrogate) if attack.surrogate else attack
 
     def needs(self, quantity: Quantity) -> tuple[Need, ...]:
-        """Name all that must be asked of a classifier to know a quantity; nothing where no protocol measures it."""
+        """Name all that must be asked of a classifier to know a quantity; nothing where that is no benchmark's."""
         if not quantity.score:
             return ()
         return find_score(self.need(quantity), quantity.score).needs
@@ -78,6 +85,8 @@ class Laboratory:
         store: Where records are kept.
         settings: How to measure.
         plan: Per classifier, what will be asked of it.
+        normaliser: The classifier by whose errors on the same images others are divided, where its records are there;
+            AlexNet.
         pictures: A folder into which maximizing images are drawn; None to draw none.
     """
 
@@ -87,9 +96,12 @@ class Laboratory:
         store: RecordStore,
         settings: Settings,
         plan: Mapping[Spec, Iterable[Need]] | None = None,
+        normaliser: str = NORMALISER,
         pictures: Path | None = None,
     ) -> None:
         self.settings = settings
+        self.normaliser = parse_spec(normaliser)
+        self._beside: dict[Normaliser, Sample | None] = {}
         self._pictures = pictures
         self._roots = roots
         self._store = store
@@ -107,6 +119,10 @@ class Laboratory:
                 self._datasets[benchmark] = error
         return _or_raise(self._datasets[benchmark])
 
+    def samples_for(self, score: Score, spec: Spec) -> Samples:
+        """Give the samples that a score of a classifier reads, the normaliser's among them."""
+        return {**self.samples(spec, score.needs), **self._normalisers(score)}
+
     def samples(self, spec: Spec, needs: Sequence[Need]) -> Samples:
         """Give a classifier's samples, measuring whatever of its plan is not measured yet."""
         for need in needs:
@@ -117,6 +133,48 @@ class Laboratory:
                     self._measure(spec, need)
             self._let_go()
         return {need: _or_raise(self._samples[spec, need]) for need in needs}
+
+    def is_whole(self, benchmarks: Sequence[str]) -> bool:
+        """Tell whether all published images of benchmarks are there and asked for."""
+        return self.settings.images is None and all(self.dataset(benchmark).is_whole for benchmark in benchmarks)
+
+    def normalised_by(self, score: Score) -> str:
+        """Say in words what a score divides by; empty where it divides by nothing that could differ."""
+        if not score.beside:
+            return ""
+        if self._normalisers(score):
+            return f"{self.normaliser.label} on the same images"
+        if self.is_whole([each.benchmark for each in score.beside]):
+            return "AlexNet as published"
+        return (
+            f"AlexNet as published, on all images, though these are others; measure {self.normaliser.label} on "
+            f"{' and '.join(each.benchmark for each in score.beside)} with the same options to divide by it"
+        )
+
+    def _normalisers(self, score: Score) -> Samples:
+        """Give the normaliser's samples of the very images that a score reads: all that it asks for, or none.
+
+        On all published images the published errors of AlexNet are what the metric is defined by.
+        """
+        if self.is_whole([each.benchmark for each in score.beside]):
+            return {}
+        found: dict[Need | Normaliser, Sample] = {}
+        for each in score.beside:
+            if each not in self._beside:
+                self._beside[each] = self._find_normaliser(each.benchmark)
+            if (sample := self._beside[each]) is not None:
+                found[each] = sample
+        return found if len(found) == len(score.beside) else {}
+
+    def _find_normaliser(self, benchmark: str) -> Sample | None:
+        """Read the normaliser's records of a benchmark, if they are in the store."""
+        settings = replace(self.settings, measure=False)
+        dataset = self.dataset(benchmark)
+        try:
+            ((run, images),) = measured(dataset, benchmark, [self.normaliser], self._load, self._store, settings)
+        except HarnessError:  # never measured, or its weights are not there to be told by
+            return None
+        return make_sample(benchmark, run.read(images, columns_of(benchmark)))
 
     def _measure(self, spec: Spec, need: Need) -> None:
         """Measure one thing of a classifier, and of all that are planned to share its images."""
@@ -199,7 +257,8 @@ class LiveStudy(Study):
         self.baseline = baseline.text
         self.subjects = tuple(spec.text for spec in subjects)
         self.surrogate = attacks.surrogate
-        self._specs = {spec.text: spec for spec in (parse_spec(attacks.surrogate), baseline, *subjects)}
+        others = (parse_spec(attacks.surrogate), laboratory.normaliser)
+        self._specs = {spec.text: spec for spec in (*others, baseline, *subjects)}
         self._laboratory = laboratory
         self._alpha = alpha
         self._attacks = attacks
@@ -216,8 +275,12 @@ class LiveStudy(Study):
             how, tags = need.describe(quantity.steps), need.tags.as_words()
             if need.surrogate == subject:
                 how += ", which is the classifier itself"
+        elif isinstance(need, str):
+            how = "classify"
+            if by := self._laboratory.normalised_by(score):
+                how += f", normalised by {by}"
         else:
-            how = "classify" if isinstance(need, str) else need.describe()
+            how = need.describe()
         return Figure(
             quantity.metric,
             quantity.title,
@@ -251,15 +314,46 @@ class LiveStudy(Study):
 
     def corruption_errors(self, subject: str) -> dict[str, float]:
         """Measure a classifier's error of each corruption, averaged over severities."""
-        _, samples = self._score_and_samples(MCE, subject)
-        try:
-            return corruption_means(samples["imagenet-c"])
-        except ValueError as error:
-            raise NotMeasured(f"imagenet-c: {error}") from error
+        return self._means(MCE, subject, lambda samples: corruption_means(samples["imagenet-c"]))
 
     def flip_probabilities(self, subject: str) -> dict[str, float]:
-        """Say that no protocol measures flips yet."""
-        raise _published_only(MFR)
+        """Measure a classifier's flip probability on each perturbation."""
+        return self._means(MFR, subject, lambda samples: perturbation_means(samples["imagenet-p"], "flips"))
+
+    def is_whole(self, benchmark: str) -> bool:
+        """Tell whether a benchmark's published images are there, and all are asked for."""
+        return self._laboratory.is_whole([benchmark])
+
+    def top5_distances(self, subject: str) -> dict[str, float]:
+        """Measure a classifier's top-5 distance on each perturbation."""
+        return self._means(MFR, subject, lambda samples: perturbation_means(samples["imagenet-p"], "distances"))
+
+    def alexnet_corruption_errors(self, subject: str) -> dict[str, float]:
+        """Give what mCE is normalised by: on a subset AlexNet's errors on the same images, where they were measured."""
+        return self._means(MCE, subject, alexnet_corruption_errors)
+
+    def alexnet_clean_error(self, subject: str) -> float:
+        """Give what rel. mCE is normalised by beside, likewise."""
+        _, samples = self._score_and_samples(REL_MCE, subject)
+        return alexnet_clean_error(samples)
+
+    def alexnet_flip_probabilities(self, subject: str) -> dict[str, float]:
+        """Give what mFR is normalised by, likewise."""
+        return self._means(MFR, subject, alexnet_flip_probabilities)
+
+    def _means(
+        self, quantity: Quantity, subject: str, means: Callable[[Samples], dict[str, float]]
+    ) -> dict[str, float]:
+        """Read means by cell off a classifier's samples.
+
+        Raises:
+            NotMeasured: They are not to be had, or a cell has no image.
+        """
+        _, samples = self._score_and_samples(quantity, subject)
+        try:
+            return means(samples)
+        except ValueError as error:
+            raise NotMeasured(f"{quantity.benchmark}: {error}") from error
 
     def missed_outcomes(self, quantity: Quantity) -> Figure:
         """Run an attack on planted classifiers, as it is run on others here."""
@@ -283,14 +377,8 @@ class LiveStudy(Study):
         )
 
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
-        if not quantity.score:
-            raise _published_only(quantity)
         score = find_score(self._attacks.need(quantity), quantity.score)
-        return score, self._laboratory.samples(self._specs[subject], score.needs)
-
-
-def _published_only(quantity: Quantity) -> NotMeasured:
-    return NotMeasured(f"{quantity.metric} is judged on published figures only; no protocol measures it yet")
+        return score, self._laboratory.samples_for(score, self._specs[subject])
 
 
 def _or_raise(found: T | Exception) -> T:

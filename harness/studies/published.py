@@ -12,16 +12,12 @@ from harness.studies.study import BASELINE, WSL, Study, Term, is_quoted, quoted
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Figure
 
-T5D_UNKNOWN = (
-    "AlexNet's top-5 distances, the normaliser of mT5D, are published nowhere, so mT5D can't be recomputed; "
-    "the unnormalised mean top-5 distance is judged instead"
-)
-
 # How the author's runs came by their figures; attacks describe themselves.
 PROTOCOLS = {
     "mce": "published: 15 corruptions x 5 severities, no resize, normalised by AlexNet",
     "rel_mce": "published: as mCE, with the clean accuracies that the paper quotes from the model card",
     "mfr": "published: 10 perturbations, difficulty 1, normalised by AlexNet",
+    "mt5d": "published: 10 perturbations, difficulty 1, normalised by AlexNet's distances as pinned",
     "mean_top5_distance": "published: 10 perturbations, difficulty 1, mean top-5 distance, 0 to 15",
     "shape_bias": "published: argmax over the 207 classes of the 16 categories",
     "imagenet_a_top1": "published: argmax over the 200 classes",
@@ -42,8 +38,6 @@ class PublishedStudy(Study):
         """Give a classifier's figure, recomputed where the metric is an aggregate of raw results."""
         if quantity.metric == "imagenet_top1" or is_quoted(subject):
             return quoted(quantity, subject)
-        if quantity.metric == "mt5d":
-            raise NotMeasured(T5D_UNKNOWN)
         attack = quantity.attack
         if attack and attack.form != "published":
             raise NotMeasured("the author ran attacks in the published form only")
@@ -95,7 +89,9 @@ class PublishedStudy(Study):
             )
         if quantity.metric == "mfr":
             return perturbation.mfr(self.flip_probabilities(subject), recorded.alexnet_flip_probabilities())
-        if quantity.metric == "mean_top5_distance":
+        if quantity.metric in ("mt5d", "mean_top5_distance"):
             distances = recorded.by_condition("author_results", subject, "top5_distance")
+            if quantity.metric == "mt5d":
+                return perturbation.mt5d(distances, recorded.alexnet_top5_distances())
             return perturbation.mean_top5_distance(distances)
         return recorded.find("author_results", subject, quantity.metric, quantity.condition).value

@@ -21,7 +21,7 @@ class Quantity:
         title: In words, as messages say it.
         where: The table or figure of the paper that shows it.
         benchmark: Whose images it is measured on.
-        score: The benchmark's score that measures it; empty where no protocol measures it yet.
+        score: The benchmark's score that measures it; empty where it is of no benchmark.
         condition: What it is measured under, as in recorded tables.
         lower_is_better: Which way robustness lies.
         percent: Whether it is printed in percent.
@@ -60,7 +60,7 @@ class Quantity:
         return -1.0 if self.lower_is_better else 1.0
 
 
-def _table1(metric: str, title: str, benchmark: str, images: int, *, score: str = "", percent: bool = True) -> Quantity:
+def _table1(metric: str, title: str, benchmark: str, images: int, *, score: str, percent: bool = True) -> Quantity:
     return Quantity(
         metric, title, "Table 1", benchmark, score, lower_is_better=True, percent=percent, published_images=images
     )
@@ -68,10 +68,15 @@ def _table1(metric: str, title: str, benchmark: str, images: int, *, score: str 
 
 MCE = _table1("mce", "mCE", "imagenet-c", 3_750_000, score="mce")
 REL_MCE = _table1("rel_mce", "rel. mCE", "imagenet-c", 3_750_000, score="rel_mce")
-MFR = _table1("mfr", "mFR", "imagenet-p", 500_000)
-MT5D = _table1("mt5d", "mT5D", "imagenet-p", 500_000)
+MFR = _table1("mfr", "mFR", "imagenet-p", 500_000, score="mfr")
+MT5D = _table1("mt5d", "mT5D", "imagenet-p", 500_000, score="mt5d")
 MEAN_TOP5_DISTANCE = _table1(
-    "mean_top5_distance", "mean top-5 distance (unnormalised)", "imagenet-p", 500_000, percent=False
+    "mean_top5_distance",
+    "mean top-5 distance (unnormalised)",
+    "imagenet-p",
+    500_000,
+    score="mean_top5_distance",
+    percent=False,
 )
 
 IMAGENET_TOP1 = Quantity(

@@ -77,6 +77,26 @@ class Study(ABC):
             NotMeasured: This study has none of it.
         """
 
+    def alexnet_corruption_errors(self, subject: str) -> dict[str, float]:
+        """Give the errors that a classifier's mCE is normalised by: AlexNet's, as published."""
+        return recorded.alexnet_corruption_errors()
+
+    def alexnet_clean_error(self, subject: str) -> float:
+        """Give the clean error that a classifier's rel. mCE is normalised by beside."""
+        return recorded.alexnet_clean_error()
+
+    def alexnet_flip_probabilities(self, subject: str) -> dict[str, float]:
+        """Give the flip probabilities that a classifier's mFR is normalised by."""
+        return recorded.alexnet_flip_probabilities()
+
+    def top5_distances(self, subject: str) -> dict[str, float]:
+        """Give a classifier's top-5 distance on each of ImageNet-P's perturbations.
+
+        Raises:
+            NotMeasured: This study has none of it.
+        """
+        return recorded.by_condition("author_results", subject, "top5_distance")
+
     def exact(self, quantity: Quantity, subject: str) -> Figure:
         """Give a figure to hold against a printed one: exact where it was measured on all the images of the paper's."""
         figure = self.figure(quantity, subject)
@@ -162,6 +182,10 @@ class Study(ABC):
             NotMeasured: This study runs no attacks.
         """
         raise NotMeasured("recorded figures say nothing of how the attack works that would be run today")
+
+    def is_whole(self, benchmark: str) -> bool:
+        """Tell whether figures of a benchmark are of all its images."""
+        return True
 
     def widest(self) -> str:
         """Give the last, widest subject."""

@@ -16,7 +16,7 @@ PROPERTY = "verdict"
 NOTICE = "notice"
 
 # The parameters that name the classifier which a test is about.
-ASKED_OF = ("subject", "classifier", "extreme", "surrogate", "wider")
+ASKED_OF = ("subject", "classifier", "extreme", "surrogate", "normaliser", "wider")
 
 
 @dataclass(frozen=True)

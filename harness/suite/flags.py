@@ -46,9 +46,15 @@ class Option:
         return {**keywords, "action": "append"} if self.repeatable else keywords
 
 
-MEASURING = (
+# Where benchmarks lie.
+DATA = (
     Option("--data-root", "folder that holds one folder a benchmark", "DIR", ini="data_root", env="ROBUSTNESS_DATA"),
-    Option("--data", "put one benchmark elsewhere (repeatable)", "NAME=DIR", repeatable=True),
+    Option("--data", "put one benchmark elsewhere (repeatable); imagenet-c and imagenet-p may be made from photographs "
+           "as they are needed, with NAME=generate:DIR", "NAME=DIR", repeatable=True),
+)  # fmt: skip
+
+MEASURING = (
+    *DATA,
     Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records"),
     Option("--images", "see only the first N of a benchmark's seeded order", "N"),
     Option("--seed", "seed of that order", "N", "0"),
@@ -57,8 +63,10 @@ MEASURING = (
     Option("--batch-size", "images a batch, or auto", "N", "auto"),
     Option("--surrogate", f"spec on which transferred attacks are made; {SURROGATE} by default", "SPEC"),
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
+    Option("--normaliser", "spec by whose records of the same images, where the store has them, mCE and mFR of a "
+           "subset are divided; alexnet by default", "SPEC"),
     Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
-)
+)  # fmt: skip
 
 ATTACKING = (
     Option("--protocol", f"classify (default), {', '.join(NAMES)}, maximize", "NAME", "classify"),

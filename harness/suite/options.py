@@ -14,9 +14,9 @@ from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
-from harness.studies.live import Attacks
+from harness.studies.live import NORMALISER, Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.flags import ATTACKING, MEASURING, Option
+from harness.suite.flags import ATTACKING, DATA, MEASURING, Option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -30,12 +30,14 @@ class Request:
         records: Where records are kept.
         settings: How to measure; the device may still be `auto`, see `resolve_device`.
         alpha: Level of intervals.
+        normaliser: Spec of the classifier whose records of the same images mCE and mFR are divided by, on a subset.
     """
 
     roots: DataRoots
     records: Path
     settings: Settings
     alpha: float
+    normaliser: str
 
 
 def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Request:
@@ -49,27 +51,43 @@ def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Reque
         UsageError: A value is not understood; says which option and what it takes.
     """
     values = {option.dest: get(option) for option in MEASURING}
-    placements = [parse_placement(text) for text in values["data"] or ()]
-    for name, _ in placements:
-        if sum(name == other for other, _ in placements) > 1:
-            raise UsageError(f"--data places {name} twice; give it one folder")
     if not values["records"]:
         raise UsageError("--records is empty; name a folder or leave it out")
-    root = values["data_root"]
     images = values["images"]
     return Request(
-        roots=DataRoots(Path(root).expanduser() if root else None, dict(placements)),
+        roots=read_roots(get),
         records=Path(values["records"]).expanduser(),
         settings=Settings(
-            device=_device(values["device"]),
+            device=read_device(values["device"]),
             precision=_one_of("--precision", values["precision"], PRECISIONS),
             batch_size=None if values["batch_size"] == "auto" else _whole("--batch-size", values["batch_size"], 1),
             workers=default_workers(),
-            seed=_whole("--seed", values["seed"], 0, 2**32 - 1),
+            seed=read_seed(values["seed"]),
             images=None if images is None else _whole("--images", images, 1),
             measure=measure,
         ),
         alpha=_alpha(values["alpha"]),
+        normaliser=parse_spec(values["normaliser"] or NORMALISER).text,
+    )
+
+
+def read_roots(get: Callable[[Option], Any]) -> DataRoots:
+    """Read --data-root and --data.
+
+    Raises:
+        UsageError: A placement is not understood, or a benchmark is placed twice.
+    """
+    values = {option.dest: get(option) for option in DATA}
+    root = values["data_root"]
+    placements = [parse_placement(text) for text in values["data"] or ()]
+    names = [placement.name for placement in placements]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--data places {name} twice; give it one folder")
+    return DataRoots(
+        Path(root).expanduser() if root else None,
+        {name: folder for name, folder, is_generated in placements if not is_generated},
+        {name: folder for name, folder, is_generated in placements if is_generated},
     )
 
 
@@ -203,10 +221,24 @@ def check_writable(flag: str, folder: Path) -> None:
         raise UsageError(f"{flag} {folder}: can't be written; name another folder")
 
 
-def _device(text: str) -> str:
+def read_device(text: str) -> str:
+    """Check --device.
+
+    Raises:
+        UsageError: It names no device.
+    """
     if text.startswith("cuda:") and text[5:].isdigit():
         return text
     return _one_of("--device", text, DEVICES)
+
+
+def read_seed(text: str) -> int:
+    """Check --seed.
+
+    Raises:
+        UsageError: It is no whole number in 0..2**32-1.
+    """
+    return _whole("--seed", text, 0, 2**32 - 1)
 
 
 def _one_of(flag: str, text: str, known: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ PAPER = "paper"
 
 # The parameters by which a test may ask for classifiers beside its study.
 _ROLES: tuple[tuple[str, ...], ...] = (
-    *(("subject",), ("classifier",), ("extreme",), ("surrogate",), ("narrower", "wider")),
+    *(("subject",), ("classifier",), ("extreme",), ("surrogate",), ("normaliser",), ("narrower", "wider")),
 )
 
 
@@ -34,6 +34,7 @@ class Cast:
         subjects: Narrowest first.
         mark: The marker that selects the study's tests.
         surrogate: The classifier that transferred attacks are made on.
+        normaliser: The classifier whose errors ImageNet-C's and -P's metrics are divided by; None where nothing is run.
     """
 
     study: str
@@ -41,11 +42,12 @@ class Cast:
     subjects: tuple[Spec, ...]
     mark: str
     surrogate: Spec
+    normaliser: Spec | None = None
 
     @property
     def everyone(self) -> tuple[Spec, ...]:
-        """All that may be measured: the baseline, the subjects and the surrogate."""
-        return (self.baseline, *self.subjects, self.surrogate)
+        """All that may be measured: the baseline, the subjects, the surrogate and the normaliser."""
+        return (self.baseline, *self.subjects, self.surrogate, *((self.normaliser,) if self.normaliser else ()))
 
     def label(self, spec: Spec) -> str:
         """Name a classifier in test ids: its label, numbered where several specs share it."""
@@ -63,7 +65,8 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
 
     A test may take `study` alone, `study` and `subject` (one of the subjects), `study` and `classifier` (the baseline
     or a subject), `study` and `extreme` (the baseline or the widest subject), `study` and `surrogate` (what transferred
-    attacks are made on) or `study`, `narrower` and `wider` (neighbours among the subjects).
+    attacks are made on), `study` and `normaliser` (by what others' errors are divided; where there is one), or `study`,
+    `narrower` and `wider` (neighbours among the subjects).
     """
     names = set(metafunc.fixturenames)
     if "study" not in names or metafunc.definition.get_closest_marker("claim") is None:
@@ -77,6 +80,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
             ("classifier",): [(spec,) for spec in (cast.baseline, *cast.subjects)],
             ("extreme",): [(cast.baseline,), (cast.subjects[-1],)],
             ("surrogate",): [(cast.surrogate,)],
+            ("normaliser",): [(cast.normaliser,)] if cast.normaliser else [],
             ("narrower", "wider"): list(pairwise(cast.subjects)),
         }
         for specs in choices[extra]:

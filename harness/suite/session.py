@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,10 @@ class SuiteSession:
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
         self.attacks = options.read_attacks(get)
+        surrogate, normaliser = map(parse_spec, (self.attacks.surrogate, self.request.normaliser))
         self.casts = (
             parameters.published_cast(),
-            Cast(PAPER, baseline, subjects, "full", parse_spec(self.attacks.surrogate)),
+            Cast(PAPER, baseline, subjects, "full", surrogate, normaliser),
         )
         self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
@@ -54,9 +54,9 @@ class SuiteSession:
         """Give the lines that pytest prints before it collects."""
         roots = self.request.roots
         folders = {name: roots.folder(name) for name in BENCHMARKS}
-        found = {name: folder for name, folder in folders.items() if folder and folder.is_dir()}
+        found = [name for name, folder in folders.items() if folder and folder.is_dir()]
         missing = [name for name in folders if name not in found]
-        there = ", ".join(starmap(describe, found.items())) or "nothing"
+        there = ", ".join(describe(name, roots) for name in found) or "nothing"
         cast = self.casts[1]
         return [
             f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
@@ -94,5 +94,5 @@ class SuiteSession:
         cast = next(cast for cast in self.casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)
-        laboratory = Laboratory(self.request.roots, store, settings, self._plan, pictures)
+        laboratory = Laboratory(self.request.roots, store, settings, self._plan, self.request.normaliser, pictures)
         return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha, attacks=self.attacks)

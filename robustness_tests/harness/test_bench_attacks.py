@@ -124,8 +124,9 @@ def test_images_whose_outcome_is_known_leave(benchmark, real_data, real_checkpoi
     """How many image-steps an attack of 50 steps takes on a real SqueezeNet, of those that it would take without."""
     import torch
 
+    from harness.benchmarks.batches import batches
     from harness.benchmarks.catalog import DataRoots, open_benchmark
-    from harness.benchmarks.images import Fitting, batches
+    from harness.benchmarks.images import Fitting
     from harness.benchmarks.order import prefix_order
     from harness.classifiers.loading import load
     from harness.protocols.attacks import Attack

@@ -26,8 +26,9 @@ def classifier(real_checkpoints):
 @pytest.fixture(scope="module")
 def photographs(real_data):
     """The first photographs of the seeded order: pixels, labels, names."""
+    from harness.benchmarks.batches import batches
     from harness.benchmarks.catalog import DataRoots, open_benchmark
-    from harness.benchmarks.images import Fitting, batches
+    from harness.benchmarks.images import Fitting
     from harness.benchmarks.order import prefix_order
 
     dataset = open_benchmark("imagenet", DataRoots(real_data))

@@ -1,10 +1,15 @@
 """Scores: what each benchmark's records are read for, on records made by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
+from harness import recorded
 from harness.errors import NotMeasured, UsageError
+from harness.metrics.perturbation import PERTURBATIONS
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.protocols.needs import Normaliser
 from harness.scores import combination, difference, estimate, find_score, make_sample, scores_of
 from harness.verdicts.estimates import proportion
 
@@ -137,3 +142,102 @@ def test_too_few_images_say_what_is_lacking():
 def test_unknown_metric_lists_the_known():
     with pytest.raises(UsageError, match="unknown metric of imagenet 'top-1'; known: top1, top5"):
         find_score("imagenet", "top-1")
+
+
+def sequences(rng, per_perturbation=4, alexnet=False):
+    """Records of ImageNet-P whose frames change between few classes."""
+    cells = [name for name in PERTURBATIONS for _ in range(per_perturbation)]
+    frames = [41 if name == "translate" else 31 for name in cells]
+    top5 = np.full((len(cells), 41, 5), -1, dtype=np.int16)
+    for row, count in enumerate(frames):
+        for frame in range(count):
+            top5[row, frame] = rng.permutation(7 if alexnet else 6)[:5]
+    images = [f"n/{place}.mp4" for _ in PERTURBATIONS for place in range(per_perturbation)]
+    return {
+        "image": np.array(images, dtype=object),
+        "digest": np.arange(len(cells), dtype=np.uint64),
+        "cell": np.array(cells, dtype=object),
+        "frames": np.array(frames, dtype=np.int16),
+        "top5": top5.reshape(len(cells), -1),
+    }
+
+
+def flips_and_distances_by_loops(columns):
+    """Compare each frame with its reference by plain loops; gives both means a perturbation."""
+    found = {}
+    for cell, frames, flat in zip(columns["cell"], columns["frames"], columns["top5"], strict=True):
+        ranking = flat.reshape(-1, 5).tolist()[:frames]
+        flips = distance = 0
+        for place in range(1, frames):
+            before, after = ranking[0 if "noise" in cell else place - 1], ranking[place]
+            flips += before[0] != after[0]
+            for i, one in enumerate(before):
+                distance += abs(i - (after.index(one) if one in after else 5))
+        found.setdefault(cell, []).append((flips / (frames - 1), distance / (frames - 1)))
+    return {cell: np.mean(values, axis=0) for cell, values in found.items()}
+
+
+def test_imagenet_p_scores_meet_plain_loops():
+    columns = sequences(np.random.default_rng(0))
+    by_hand = flips_and_distances_by_loops(columns)
+    shuffled = np.random.default_rng(1).permutation(len(columns["cell"]))
+    samples = {
+        "imagenet-p": make_sample(
+            "imagenet-p",
+            [{name: values[rows] for name, values in columns.items()} for rows in np.array_split(shuffled, 3)],
+        )
+    }
+    scores = scores_of("imagenet-p")
+    published = recorded.alexnet_flip_probabilities()
+    assert len(by_hand) == 10
+    assert scores["mean_flip_probability"].value(samples) == pytest.approx(np.mean([f for f, _ in by_hand.values()]))
+    assert scores["mean_top5_distance"].value(samples) == pytest.approx(np.mean([d for _, d in by_hand.values()]))
+    mfr = np.mean([flips / published[name] for name, (flips, _) in by_hand.items()])
+    assert scores["mfr"].value(samples) == pytest.approx(mfr)
+
+
+def test_metrics_are_divided_by_the_normalisers_of_the_same_images_where_these_are_given():
+    rng = np.random.default_rng(0)
+    columns, alexnet = sequences(rng), sequences(rng, alexnet=True)
+    by_hand, others = flips_and_distances_by_loops(columns), flips_and_distances_by_loops(alexnet)
+    samples = sample("imagenet-p", columns) | {Normaliser("imagenet-p"): make_sample("imagenet-p", [alexnet])}
+    score = find_score("imagenet-p", "mfr")
+    mfr = np.mean([by_hand[name][0] / others[name][0] for name in by_hand])
+    assert score.value(samples) == pytest.approx(mfr)
+    alone = {Normaliser("imagenet-p"): samples["imagenet-p"]} | sample("imagenet-p", columns)
+    assert score.value(alone) == pytest.approx(1)
+    # What the classifier and its normaliser share cancels, so that a classifier's ratio to itself is known exactly.
+    widths = [found.high - found.low for found in (estimate(score, each, alpha=0.05) for each in (alone, samples))]
+    assert widths[0] < widths[1]
+
+
+def test_flips_need_all_ten_perturbations():
+    columns = sequences(np.random.default_rng(0))
+    some = {name: values[columns["cell"] != "tilt"] for name, values in columns.items()}
+    for name in ("mfr", "mean_flip_probability", "mean_top5_distance"):
+        with pytest.raises(NotMeasured, match="36 of its sequences reach 9 of the 10 perturbations; mFR needs all"):
+            estimate(find_score("imagenet-p", name), sample("imagenet-p", some), alpha=0.05)
+
+
+def test_mt5d_waits_for_alexnets_distances(monkeypatch, tmp_path):
+    columns = sequences(np.random.default_rng(0))
+    score, samples = find_score("imagenet-p", "mt5d"), sample("imagenet-p", columns)
+    monkeypatch.setattr(recorded, "ALEXNET_TOP5_DISTANCES", tmp_path / "pins.json")
+    with pytest.raises(NotMeasured, match="AlexNet's top-5 distances.* not pinned here yet; pytest -m full"):
+        estimate(score, samples, alpha=0.05)
+    pins = {name: {"value": 2.0 + place, "tolerance": 0} for place, name in enumerate(PERTURBATIONS)}
+    (tmp_path / "pins.json").write_text(json.dumps(pins))
+    by_hand = flips_and_distances_by_loops(columns)
+    expected = np.mean([by_hand[name][1] / (2 + place) for place, name in enumerate(PERTURBATIONS)])
+    assert estimate(score, samples, alpha=0.05).value == pytest.approx(expected)
+
+
+def test_an_image_is_the_same_in_every_format():
+    names = [f"n01440764/{place}" for place in range(300)]
+    groups = [
+        make_sample("imagenet", [imagenet([True] * 300, names=[f"{name}{suffix}" for name in names])])["group"]
+        for suffix in (".JPEG", ".png", ".mp4")
+    ]
+    assert np.array_equal(groups[0], groups[1])
+    assert np.array_equal(groups[0], groups[2])
+    assert len(set(groups[0].tolist())) == 50

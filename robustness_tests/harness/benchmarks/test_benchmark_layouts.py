@@ -37,8 +37,12 @@ def test_imagenet_labels_come_from_wnids_and_not_from_places(tmp_path, below):
 @pytest.mark.parametrize("below", ["val", ""], ids=["val", "no_val"])
 def test_fewer_classes_than_1000_are_said(tmp_path, below):
     write_imagenet(tmp_path, [7, 400, 999], per_class=1)
-    assert describe("imagenet", tmp_path / below) == "imagenet (3 of 1000 classes)"
-    assert describe("imagenet-c", tmp_path) == "imagenet-c"
+    roots = DataRoots(elsewhere=dict.fromkeys(("imagenet", "imagenet-c"), tmp_path / below))
+    assert describe("imagenet", roots) == "imagenet (3 of 1000 classes)"
+    assert describe("imagenet-c", roots) == "imagenet-c"
+    assert describe("imagenet-p", DataRoots(photographs={"imagenet-p": tmp_path})) == (
+        f"imagenet-p (generated from {tmp_path})"
+    )
 
 
 def test_suffixes_count_in_any_case_and_hidden_and_loose_files_are_passed_over(tmp_path):
@@ -183,7 +187,7 @@ def test_file_that_is_no_image_by_its_suffix_is_refused(tmp_path):
 
 
 def test_missing_folder_says_where_it_was_looked_for_and_what_to_get(tmp_path):
-    with pytest.raises(DataMissing, match=f"imagenet-a: no folder {tmp_path}/imagenet-a; get imagenet-a.tar"):
+    with pytest.raises(DataMissing, match=f"no folder {tmp_path}/imagenet-a; get it with python -m harness fetch imagenet-a --to"):
         open_benchmark("imagenet-a", DataRoots(tmp_path))
     with pytest.raises(DataMissing, match="no data folder given; name one with --data-root"):
         open_benchmark("imagenet-a", DataRoots())
@@ -195,7 +199,8 @@ def test_unknown_benchmark_lists_the_known_nearest_first():
 
 
 def test_placement_is_read_and_checked():
-    name, folder = parse_placement("imagenet-c=/data/x=y")
+    name, folder, is_generated = parse_placement("imagenet-c=/data/x=y")
+    assert not is_generated
     assert (name, str(folder)) == ("imagenet-c", "/data/x=y")
     with pytest.raises(UsageError, match="not of the form NAME=DIR"):
         parse_placement("imagenet-c")

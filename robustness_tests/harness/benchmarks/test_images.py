@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from data_fixtures.colours import write_cue_conflict, write_imagenet
+from harness.benchmarks.batches import _Pairs, batches
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.benchmarks.images import Fitting, _Pairs, batches, is_unchanged, read_image
+from harness.benchmarks.images import Fitting, is_unchanged, read_image
 from harness.errors import DataError
 
 
@@ -145,7 +146,7 @@ def test_workers_need_not_be_forked(tmp_path):
     pickled.write_bytes(pickle.dumps(_Pairs(dataset, Fitting())))
     code = f"import pickle; print(pickle.load(open({str(pickled)!r}, 'rb'))[0][1].shape)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "torch.Size([3, 224, 224])"
+    assert done.stdout.strip() == "torch.Size([1, 3, 224, 224])"
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):

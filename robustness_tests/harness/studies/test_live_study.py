@@ -1,8 +1,16 @@
 """The live study: figures of known classifiers on known data, each classifier loaded once."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from data_fixtures.colours import write_cue_conflict, write_imagenet, write_imagenet_a, write_imagenet_c
+from data_fixtures.colours import (
+    write_cue_conflict,
+    write_imagenet,
+    write_imagenet_a,
+    write_imagenet_c,
+    write_imagenet_p,
+)
 from harness import recorded
 from harness.benchmarks.catalog import DataRoots
 from harness.classifiers.spec import parse_spec
@@ -12,9 +20,12 @@ from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
 from harness.studies import quantities
 from harness.studies.live import Laboratory, LiveStudy
+from robustness_tests import test_pinned_figures
 
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
 WRONG = RIGHT.replace("reads_colours", "reads_the_next_class")
+# Wrong about all clean images, and right about those of ImageNet-C about which RIGHT is wrong.
+REVERSED = RIGHT.replace("reads_colours", "reads_the_class_before")
 CLASSES = range(6, 26)
 # Errors of the classifier that is right: 1, 2 ... 5 of 20 images at severities 1 to 5.
 LEFT_WRONG = {(corruption, severity): severity for corruption in CORRUPTIONS for severity in SEVERITIES}
@@ -111,11 +122,128 @@ def test_gains_are_of_the_subject_over_the_baseline(study):
     assert comparison.second.estimate.value == pytest.approx(2 * 57 / 60)
 
 
-def test_what_no_protocol_measures_is_not_measured(study):
-    with pytest.raises(NotMeasured, match="judged on published figures only"):
-        study.figure(quantities.MFR, RIGHT)
-    with pytest.raises(NotMeasured, match="judged on published figures only"):
-        study.flip_probabilities(RIGHT)
+@pytest.fixture
+def normalised(data, tmp_path):
+    """Give a function that makes a study with a normaliser, each time from the same store."""
+
+    def study():
+        laboratory = Laboratory(DataRoots(data), RecordStore(tmp_path), Settings(workers=0), normaliser=REVERSED)
+        return LiveStudy("paper", parse_spec(REVERSED), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
+
+    return study
+
+
+def test_fewer_images_are_divided_by_published_errors_until_the_normaliser_was_measured(normalised):
+    figure = normalised().figure(quantities.MCE, RIGHT)
+    published = sum(0.15 / error for error in recorded.alexnet_corruption_errors().values()) / 15
+    assert figure.estimate.value == pytest.approx(published)
+    assert figure.protocol.startswith(
+        "classify, normalised by AlexNet as published, on all images, though these are others; measure "
+        "reads_the_class_before on imagenet-c with the same options to divide by it"
+    )
+    normalised().corruption_errors(REVERSED)
+    found = normalised()
+    figure = found.figure(quantities.MCE, RIGHT)
+    assert figure.estimate.value == pytest.approx(0.15 / 0.85)
+    assert "normalised by reads_the_class_before on the same images" in figure.protocol
+    assert list(found.alexnet_corruption_errors(RIGHT).values()) == pytest.approx([0.85] * 15)
+    # The clean images of the normaliser are not measured yet: half of its errors would be no normaliser.
+    assert "AlexNet as published" in found.figure(quantities.REL_MCE, RIGHT).protocol
+
+
+def test_relative_errors_are_divided_by_the_normalisers_own(normalised):
+    for quantity in (quantities.MCE, quantities.IMAGENET_TOP1):
+        normalised().figure(quantity, REVERSED)
+    # It is wrong about all clean images, so that corruptions lower its errors, by which nothing can be divided.
+    with pytest.raises(NotMeasured, match="AlexNet's rise over its clean error on gaussian_noise is -0.15"):
+        normalised().figure(quantities.REL_MCE, RIGHT)
+    assert normalised().alexnet_clean_error(RIGHT) == 1
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    """A study of sequences of which frames 3 and 4 show the next class, but those of `tilt` alternate."""
+    root = tmp_path_factory.mktemp("sequences")
+    write_imagenet_p(
+        root / "imagenet-p",
+        [111, 444],
+        seen_as=lambda name, index, frame: index + (frame % 2 if name == "tilt" else frame in (3, 4)),
+    )
+    store = RecordStore(tmp_path_factory.mktemp("records"))
+    laboratory = Laboratory(DataRoots(root), store, Settings(workers=0), normaliser=REVERSED)
+    return LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
+
+
+def test_flip_probabilities_are_what_was_painted(sequences):
+    flips = sequences.flip_probabilities(RIGHT)
+    assert flips.pop("tilt") == 1
+    assert flips.pop("translate") == 2 / 40
+    assert list(flips.values()) == pytest.approx([2 / 30] * 8)
+    figure = sequences.figure(quantities.MFR, RIGHT)
+    known = recorded.alexnet_flip_probabilities()
+    expected = sum(found / known[name] for name, found in sequences.flip_probabilities(RIGHT).items()) / 10
+    assert (figure.estimate.value, figure.estimate.images) == (pytest.approx(expected), 20)
+    assert figure.protocol.startswith("classify, normalised by AlexNet as published, on all images, though")
+    assert sequences.compare(quantities.MFR, RIGHT, WRONG).difference.value == 0
+    distances = sequences.top5_distances(RIGHT)
+    assert sequences.figure(quantities.MEAN_TOP5_DISTANCE, RIGHT).estimate.value == pytest.approx(
+        sum(distances.values()) / 10
+    )
+
+
+class Request:
+    """What the test of AlexNet's distances asks of pytest: whether pins are written."""
+
+    def __init__(self, updates):
+        self.config = SimpleNamespace(option=SimpleNamespace(update_snapshots=updates))
+
+
+@pytest.fixture
+def pin(sequences, monkeypatch, tmp_path):
+    """Give a function that asks to pin the distances of the normaliser; gives what was compared, and the verdict."""
+
+    def pin(known, *, whole=True, updates=True):
+        class Pinned:
+            def __eq__(self, found):
+                compared.append(found)
+                return True
+
+        compared, judged = [], []
+        monkeypatch.setattr(recorded, "ALEXNET_TOP5_DISTANCES", tmp_path / "pins.json")
+        monkeypatch.setattr(recorded, "alexnet_flip_probabilities", lambda: known)
+        monkeypatch.setattr(LiveStudy, "is_whole", lambda self, benchmark: whole)
+        test_pinned_figures.test_alexnet_top5_distances_are_the_pinned_ones(
+            sequences, RIGHT, lambda judgement: judged.append(judgement) or judgement, Pinned(), Request(updates)
+        )
+        return compared, judged
+
+    return pin
+
+
+def test_distances_are_pinned_where_flip_probabilities_are_the_published_ones(sequences, pin):
+    compared, (judgement,) = pin({name: value - 0.0009 for name, value in sequences.flip_probabilities(RIGHT).items()})
+    assert compared == [sequences.top5_distances(RIGHT)]
+    assert judgement.verdict == "holds"
+
+
+def test_distances_of_another_pipeline_are_not_pinned(sequences, pin):
+    known = sequences.flip_probabilities(RIGHT)
+    with pytest.raises(AssertionError, match="fails: 6.667 % for 6.867 % within 0.1 %"):
+        pin({**known, "snow": known["snow"] + 0.002})
+
+
+def test_distances_of_a_subset_or_without_leave_to_write_are_not_pinned(sequences, pin):
+    known = sequences.flip_probabilities(RIGHT)
+    with pytest.raises(NotMeasured, match="pinned from all of ImageNet-P, and these are others"):
+        pin(known, whole=False)
+    with pytest.raises(NotMeasured, match="measured but not pinned; pin them with --snapshot-update"):
+        pin(known, updates=False)
+
+
+def test_missing_sequences_are_said_where_to_get(study):
+    for ask in (lambda: study.figure(quantities.MFR, RIGHT), lambda: study.flip_probabilities(RIGHT)):
+        with pytest.raises(DataMissing, match="imagenet-p: no folder .*; get it with python -m harness fetch imagenet-p"):
+            ask()
 
 
 def test_missing_data_is_said_before_anything_is_loaded(data, tmp_path):

@@ -40,7 +40,7 @@ def request_of(**given):
         ),
         (
             {"data": ["imagenet_c=/d"]},
-            "unknown benchmark 'imagenet_c'; known: imagenet-c, imagenet, imagenet-a, cue-conflict",
+            "unknown benchmark 'imagenet_c'; known: imagenet-c, imagenet, imagenet-a, imagenet-p, cue-conflict",
         ),
     ],
     ids=lambda value: "-".join(f"{name}_{word}" for name, word in value.items()) if isinstance(value, dict) else "",

@@ -1,0 +1,165 @@
+"""A benchmark's pairs as batches of pixels, decoded or generated in worker processes, a bounded number ahead."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.benchmarks.dataset import Dataset
+from harness.benchmarks.images import PRESIZED_SIDE, FileFacts, Fitting, read_image
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+# From a pair's index to uint8 pixels, shape (frames, 3, crop, crop), and what tells its file from another.
+_Read = Callable[[int], "tuple[torch.Tensor, FileFacts]"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Decoded images, or frames of sequences, on their way to a classifier.
+
+    Attributes:
+        indices: The pairs' indices in their dataset.
+        pixels: uint8, shape (n, 3, crop, crop), RGB; of sequences all frames, one sequence after another.
+        frames: How many of them belong to each pair, in order; 1 for images.
+        files: What tells each pair's file from another, later one of the same name.
+    """
+
+    indices: list[int]
+    pixels: "torch.Tensor"
+    frames: list[int]
+    files: list[FileFacts]
+
+
+def batches(
+    dataset: Dataset, indices: NDArray[np.int64], fitting: Fitting, *, batch_size: int, workers: int
+) -> Iterator[Batch]:
+    """Decode the pairs with the given indices, in that order, in worker processes.
+
+    At most two batches a worker are decoded ahead, so memory does not depend on the number of pairs.
+
+    Args:
+        dataset: The opened benchmark.
+        indices: Which pairs, in which order.
+        fitting: What size to bring them to.
+        batch_size: Pairs a batch; the last batch may be smaller.
+        workers: Decoding processes; 0 decodes in this one.
+
+    Yields:
+        The batches, in order.
+
+    Raises:
+        DataError: An image or a sequence can't be used; all batches before its own have been yielded.
+    """
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Batch | DataError] = DataLoader(
+        _Pairs(dataset, fitting),  # type: ignore[arg-type]
+        batch_sampler=_Slices(indices, batch_size),
+        num_workers=workers,
+        collate_fn=_collate,
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+class _Slices:
+    """Consecutive batches of indices, made as they are asked for: millions of indices stay one array."""
+
+    def __init__(self, indices: NDArray[np.int64], batch_size: int) -> None:
+        self._indices = indices
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self._indices), self._batch_size):
+            yield self._indices[start : start + self._batch_size].tolist()
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self._batch_size)
+
+
+class _Pairs:
+    """The map-style dataset that torch's DataLoader reads in its workers."""
+
+    def __init__(self, dataset: Dataset, fitting: Fitting) -> None:
+        self._dataset = dataset
+        self._fitting = fitting
+        self._read = _reader(dataset, fitting)
+
+    def __reduce__(self) -> "tuple[type[_Pairs], tuple[Dataset, Fitting]]":
+        # A worker that is not forked makes its own reader: unpickling torchvision's would import torchvision bare.
+        return _Pairs, (self._dataset, self._fitting)
+
+    def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, FileFacts] | DataError":
+        try:
+            return index, *self._read(index)
+        except DataError as error:
+            # Handed over as a value: torch wraps what a worker raises in its own traceback text.
+            return error
+
+
+def _reader(dataset: Dataset, fitting: Fitting) -> _Read:
+    """Give the function that decodes or generates a pair, and brings it to the size that a classifier takes."""
+    if dataset.frames:
+        return _frames_reader(dataset, fitting)
+    transform = fitting.transform(presized=dataset.presized)
+
+    def read(index: int) -> "tuple[torch.Tensor, FileFacts]":
+        if dataset.generator:
+            image, facts = dataset.generator.image(dataset, index)
+        else:
+            path = dataset.path(index)
+            image, facts = read_image(path)
+            if dataset.presized:
+                _require_published_size(dataset.benchmark, path, *image.size)
+        return transform(image)[None], facts
+
+    return read
+
+
+def _frames_reader(dataset: Dataset, fitting: Fitting) -> _Read:
+    import torch
+
+    from harness.benchmarks.videos import read_frames
+
+    transform = fitting.transform(presized=True)
+
+    def read(index: int) -> "tuple[torch.Tensor, FileFacts]":
+        cell, _ = dataset.cell_and_image(index)
+        if dataset.generator:
+            frames, facts = dataset.generator.frames(dataset, index)
+        else:
+            path = dataset.path(index)
+            frames, facts = read_frames(path, dataset.frames[cell])
+            _require_published_size(dataset.benchmark, path, *frames.shape[:1:-1])
+        if fitting.crop == PRESIZED_SIDE:
+            return torch.from_numpy(frames), facts
+        images = (Image.fromarray(frame) for frame in frames.transpose(0, 2, 3, 1))
+        return torch.stack([transform(image) for image in images]), facts
+
+    return read
+
+
+def _require_published_size(benchmark: str, path: Path, width: int, height: int) -> None:
+    if (width, height) != (PRESIZED_SIDE, PRESIZED_SIDE):
+        raise DataError(f"{benchmark}: {path} is {width} x {height}, expected 224 x 224 as published")
+
+
+def _collate(items: "list[tuple[int, torch.Tensor, FileFacts] | DataError]") -> Batch | DataError:
+    import torch
+
+    good = []
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+        good.append(item)
+    indices, pixels, files = zip(*good, strict=True)
+    return Batch(list(indices), torch.cat(pixels), [len(frames) for frames in pixels], list(files))
