@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness import data_cli
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, UsageError, unknown
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
-from harness.scores import Samples, Score, difference, estimate, scores_of
+from harness.scores import Score, difference, estimate, scores_of
 from harness.studies.live import Laboratory
 from harness.suite.flags import ATTACKING, MEASURING, Option, value_of
 from harness.suite.options import Request, read_need, read_request, resolve_device
@@ -26,7 +27,7 @@ from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import in_unit
 
-COMMANDS = ("measure", "compare", "doctor")
+COMMANDS = ("measure", "compare", *data_cli.COMMANDS, "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,12 +71,11 @@ def measure(options: argparse.Namespace) -> int:
     request, laboratory = _laboratory(options, need, spec)
 
     def one(score: Score) -> Estimate:
-        return estimate(score, _samples(laboratory, spec, score), alpha=request.alpha)
+        return estimate(score, laboratory.samples_for(score, spec), alpha=request.alpha)
 
     if options.grid and isinstance(need, Maximize):
         laboratory.draw(spec, need, Path(options.grid).expanduser())
-    heading = {"classifier": spec.text, **_asked(laboratory, need, spec)}
-    return _print(options, request, heading, need, one)
+    return _print(options, request, laboratory, need, {"classifier": spec}, one)
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -85,11 +85,10 @@ def compare(options: argparse.Namespace) -> int:
     request, laboratory = _laboratory(options, need, first, second)
 
     def one(score: Score) -> Estimate:
-        samples = [_samples(laboratory, spec, score) for spec in (first, second)]
+        samples = [laboratory.samples_for(score, spec) for spec in (first, second)]
         return difference(score, *samples, alpha=request.alpha)
 
-    heading = {"first": first.text, "second": second.text, **_asked(laboratory, need, first, second)}
-    return _print(options, request, heading, need, one)
+    return _print(options, request, laboratory, need, {"first": first, "second": second}, one)
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -153,6 +152,7 @@ def _parser() -> _Parser:
         for option in (*MEASURING, *(ATTACKING if positionals else ())):
             command.add_argument(option.flag, **option.keywords())
         command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
+    data_cli.add_commands(commands)
     return parser
 
 
@@ -174,11 +174,7 @@ def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[
     request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
     needed = list(dict.fromkeys(each for score in scores_of(need).values() for each in score.needs))
     plan = dict.fromkeys(specs, needed)
-    return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan)
-
-
-def _samples(laboratory: Laboratory, spec: Spec, score: Score) -> Samples:
-    return laboratory.samples(spec, score.needs)
+    return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan, request.normaliser)
 
 
 def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
@@ -186,7 +182,9 @@ def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
     dataset = laboratory.dataset(benchmark_of(need))
     counts = {"available": len(dataset), **({"classes": dataset.classes} if dataset.classes else {})}
     if isinstance(need, str):
-        return {"benchmark": need, "protocol": "classify", **counts}
+        by = {laboratory.normalised_by(score) for score in scores_of(need).values()} - {""}
+        normalised = {"normalised_by": ", ".join(sorted(by))} if by else {}
+        return {"benchmark": need, "protocol": "classify", **counts, **normalised}
     if isinstance(need, Maximize):
         return {"benchmark": need.benchmark, "protocol": need.name, **counts, "attack": need.describe()}
     attack: dict[str, Any] = {"attack": need.describe(), "tags": need.tags.as_words()}
@@ -198,8 +196,9 @@ def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
 def _print(
     options: argparse.Namespace,
     request: Request,
-    heading: Mapping[str, Any],
+    laboratory: Laboratory,
     need: Need,
+    specs: Mapping[str, Spec],
     one: Callable[[Score], Estimate],
 ) -> int:
     """Print every metric of what was asked; one that can't be had is named with its reason, unless none can."""
@@ -213,14 +212,15 @@ def _print(
             reasons[name] = str(error)
     if not metrics:
         raise NotMeasured(next(iter(reasons.values())))
+    heading = {role: spec.text for role, spec in specs.items()} | _asked(laboratory, need, *specs.values())
     if options.json:
         print(json.dumps({**heading, **_environment(request), "metrics": _as_json(metrics), "not_measured": reasons}))
         return 0
-    told = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note")}
+    told = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note", "normalised_by")}
     print(", ".join(f"{name} {value}" for name, value in {**told, **_environment(request)}.items()))
-    for line in (heading.get("attack"), heading.get("note")):
-        if line:
-            print(line)
+    for name, before in (("attack", ""), ("note", ""), ("normalised_by", "normalised by ")):
+        if name in heading:
+            print(f"{before}{heading[name]}")
     width = max(24, *(len(name) + 3 for name in scores))
     for name, found in metrics.items():
         print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
