@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,40 @@ def corruption_means(sample: Sample) -> dict[str, float]:
     wrong = np.bincount(sample["cell"], weights=~sample["correct"], minlength=len(CELLS))
     errors = {cell: float(wrong[place] / images[place]) for place, cell in enumerate(CELLS)}
     return corruption.mean_over_severities(errors)
+
+
+def _error_of(corruption_name: str) -> Score:
+    """Build the score of one corruption's error, averaged over its severities."""
+    places = [place for place, (name, _) in enumerate(CELLS) if name == corruption_name]
+
+    def value(samples: Samples) -> float:
+        cells, correct = samples["imagenet-c"]["cell"], samples["imagenet-c"]["correct"]
+        shares = []
+        for place in places:
+            here = correct[cells == place]
+            if not len(here):
+                raise ValueError(f"no image of {'/'.join(map(str, CELLS[place]))}; ask for more with --images")
+            shares.append(1 - float(here.mean()))
+        return sum(shares) / len(shares)
+
+    return Score(f"error_{corruption_name}", ("imagenet-c",), value, scale=len(corruption.CORRUPTIONS))
+
+
+def _of_perturbation(name: str, what: str, called: str, scale: float = 1.0, **options: Any) -> Score:
+    """Build the score of one perturbation's mean flip probability or top-5 distance.
+
+    It is of a tenth of all sequences, so one of them weighs ten times as much as in the mean over perturbations.
+    """
+    place = perturbation.PERTURBATIONS.index(name)
+
+    def value(samples: Samples) -> float:
+        here = samples["imagenet-p"][what][samples["imagenet-p"]["cell"] == place]
+        if not len(here):
+            raise ValueError(f"no sequence of {name}; ask for more with --images")
+        return float(here.mean())
+
+    scale *= len(perturbation.PERTURBATIONS)
+    return Score(f"{called}_{name}", ("imagenet-p",), value, scale=scale, **options)
 
 
 def alexnet_corruption_errors(samples: Samples) -> dict[str, float]:
@@ -223,6 +258,12 @@ def _shape_scores(rule: str, suffix: str) -> list[Score]:
     ]
 
 
+_DISTANCE: dict[str, Any] = {
+    "percent": False,
+    "bounds": (0.0, perturbation.MAX_TOP5_DISTANCE),
+    "scale": perturbation.MAX_TOP5_DISTANCE,
+}
+
 SCORES: Mapping[str, Mapping[str, Score]] = {
     benchmark: {score.name: score for score in scores}
     for benchmark, scores in {
@@ -237,6 +278,7 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
                 bounds=(-math.inf, math.inf),
             ),
             _share("top1", "imagenet-c", "correct"),
+            *map(_error_of, corruption.CORRUPTIONS),
         ],
         "imagenet-p": [
             Score(
@@ -250,14 +292,9 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
             # AlexNet's distances, by which one sequence's is divided, are above 1.
             Score("mt5d", ("imagenet-p",), _mt5d, bounds=(0.0, math.inf), scale=perturbation.MAX_TOP5_DISTANCE),
             Score("mean_flip_probability", ("imagenet-p",), _mean_flip_probability),
-            Score(
-                "mean_top5_distance",
-                ("imagenet-p",),
-                _mean_top5_distance,
-                percent=False,
-                bounds=(0.0, perturbation.MAX_TOP5_DISTANCE),
-                scale=perturbation.MAX_TOP5_DISTANCE,
-            ),
+            Score("mean_top5_distance", ("imagenet-p",), _mean_top5_distance, **_DISTANCE),
+            *(_of_perturbation(name, "flips", "flip_probability") for name in perturbation.PERTURBATIONS),
+            *(_of_perturbation(name, "distances", "top5_distance", **_DISTANCE) for name in perturbation.PERTURBATIONS),
         ],
         "imagenet-a": [
             _share("top1", "imagenet-a", "correct"),

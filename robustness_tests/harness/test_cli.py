@@ -132,7 +132,7 @@ def test_missing_data_is_exit_code_1_and_says_what_to_get(run):
     code, _, err = run("measure", RIGHT, "imagenet-a")
     assert code == 1
     assert "no folder" in err
-    assert "imagenet-a.tar" in err
+    assert "get it with python -m harness fetch imagenet-a --to" in err
 
 
 def test_altered_records_are_said_and_measured_again(run, data):

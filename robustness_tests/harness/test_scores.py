@@ -194,6 +194,20 @@ def test_imagenet_p_scores_meet_plain_loops():
     assert scores["mean_top5_distance"].value(samples) == pytest.approx(np.mean([d for _, d in by_hand.values()]))
     mfr = np.mean([flips / published[name] for name, (flips, _) in by_hand.items()])
     assert scores["mfr"].value(samples) == pytest.approx(mfr)
+    for name, (flips, distance) in by_hand.items():
+        assert scores[f"flip_probability_{name}"].value(samples) == pytest.approx(flips)
+        assert scores[f"top5_distance_{name}"].value(samples) == pytest.approx(distance)
+
+
+def test_the_error_of_a_corruption_is_the_mean_over_its_severities():
+    cells = [f"{name}/{severity}" for name in ("fog", "snow") for severity in range(1, 6) for _ in range(10 * severity)]
+    columns = imagenet(np.arange(len(cells)) % 10 < 3) | {"cell": np.array(cells, dtype=object)}
+    columns["own_prediction"][np.array(cells) == "fog/5"] = 8  # all wrong
+    samples = sample("imagenet-c", columns)
+    assert find_score("imagenet-c", "error_fog").value(samples) == pytest.approx((4 * 0.7 + 1) / 5)
+    assert find_score("imagenet-c", "error_snow").value(samples) == pytest.approx(0.7)
+    with pytest.raises(NotMeasured, match="no image of frost/1; ask for more with --images"):
+        estimate(find_score("imagenet-c", "error_frost"), samples, alpha=0.05)
 
 
 def test_metrics_are_divided_by_the_normalisers_of_the_same_images_where_these_are_given():

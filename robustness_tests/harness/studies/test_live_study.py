@@ -139,7 +139,7 @@ def test_fewer_images_are_divided_by_published_errors_until_the_normaliser_was_m
     assert figure.estimate.value == pytest.approx(published)
     assert figure.protocol.startswith(
         "classify, normalised by AlexNet as published, on all images, though these are others; measure "
-        "reads_the_class_before on imagenet-c with the same options to divide by it"
+        "reads_the_class_before on them, with the same options, to divide by it"
     )
     normalised().corruption_errors(REVERSED)
     found = normalised()
