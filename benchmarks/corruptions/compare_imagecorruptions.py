@@ -4,7 +4,7 @@ Needs photographs (`<data>/imagenet/val/<wnid>/*`) and, for errors, classifiers;
 
     python3 -m venv .venv-corruptions && . .venv-corruptions/bin/activate
     pip install -e . -r benchmarks/corruptions/requirements.txt
-    python benchmarks/corruptions/compare_imagecorruptions.py --data DIR --classifier SPEC --classifier SPEC > tables.md
+    python benchmarks/corruptions/compare_imagecorruptions.py --data DIR --classifier NAME=SPEC > tables.md
 
 imagecorruptions 1.1.2 no longer runs as installed, so three things are put back before it is imported: `np.float_`,
 scikit-image's `multichannel` and `pkg_resources`. Its functions are called as they are.
@@ -221,20 +221,21 @@ def likeness(
     clean = {name: are_wrong(classifier, pixels, labels) for name, classifier in classifiers.items()}
     for row, generate in generators.items():
         corruption = row.partition(" ")[0]
-        measures: list[NDArray[np.float64]] = []
+        measures = []
         wrong: dict[str, list[NDArray[np.float64]]] = {name: [] for name in classifiers}
         for severity in SEVERITIES:
             mine, other = generate(pixels, severity, ids), theirs(pixels, corruption, severity, ids)
-            both = statistics(mine), statistics(other)
-            measures.append(np.array([*(both[0] - both[1]).mean(axis=1), *np.abs(both[0] - both[1]).mean(axis=1)]))
-            measures.append(np.array([psnr(mine, pixels), psnr(other, pixels), *[np.nan] * 4]))
+            differences = statistics(mine) - statistics(other)
+            distances = np.abs(differences).mean(axis=1)
+            measures.append([*differences.mean(axis=1), *distances, psnr(mine, pixels), psnr(other, pixels)])
             for name, classifier in classifiers.items():
-                pair = [are_wrong(classifier, each, labels).astype(float) for each in (mine, other)]
-                wrong[name].append(np.stack(pair))
-        shifts, distances = np.mean(measures[::2], axis=0)[:3], np.mean(measures[::2], axis=0)[3:]
-        ratios = np.mean(measures[1::2], axis=0)[:2]
-        looks.append([row, *[f"{s:+.2f} ({d:.2f})" for s, d in zip(shifts, distances, strict=True)]])
-        looks[-1] += [f"{ratio:.2f}" for ratio in ratios]
+                first = are_wrong(classifier, mine, labels)
+                second = first if np.array_equal(mine, other) else are_wrong(classifier, other, labels)
+                wrong[name].append(np.stack([first, second]).astype(float))
+        means = np.mean(measures, axis=0)
+        pairs = zip(means[:3], means[3:6], strict=True)
+        looks.append([row, *[f"{shift:+.2f} ({distance:.2f})" for shift, distance in pairs]])
+        looks[-1] += [f"{ratio:.2f}" for ratio in means[6:]]
         errors.append([row])
         for name in classifiers:
             # Over images first: the severities of one image are no independent samples.

@@ -115,9 +115,10 @@ def gaussian_filter(images: torch.Tensor, sigma: float, *, truncate: float = 4.0
         side, radius = images.shape[axis], len(weights) - 1
         padded = pad(images, axis, radius, "nearest")
         images = padded.narrow(axis, radius, side) * weights[0]
+        pair = torch.empty_like(images)
         for distance in range(radius, 0, -1):
-            pair = padded.narrow(axis, radius - distance, side) + padded.narrow(axis, radius + distance, side)
-            images += pair.mul_(weights[distance])
+            before, after = (padded.narrow(axis, radius + step, side) for step in (-distance, distance))
+            images += torch.add(before, after, out=pair).mul_(weights[distance])
     return images
 
 
@@ -248,7 +249,7 @@ def clipped_zoom(images: torch.Tensor, factor: float) -> torch.Tensor:
         # The axis at hand goes to the front, where picking from it copies whole blocks.
         images = images.movedim(-1, 0).contiguous()
         near = images.index_select(0, before)
-        images = (images.index_select(0, after) - near) * share + near
+        images = images.index_select(0, after).sub_(near).mul_(share).add_(near)
     return images.movedim((0, 1), (-2, -1))
 
 

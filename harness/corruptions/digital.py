@@ -282,10 +282,10 @@ def _interpolated(
     """Weigh four pixels: those in the upper or lower of two rows and the left or right of two columns.
 
     Args:
-        images: float32 (n, c, h, w).
+        images: (n, c, h, w), of a floating type.
         rows: Two of int64 (n, h, w).
         columns: Likewise.
-        down: float32 (n, h, w), the lower row's weight.
+        down: The lower row's weight, (n, h, w), of the images' type.
         right: Likewise, the right column's.
     """
     pixels = images.flatten(2)
@@ -293,7 +293,7 @@ def _interpolated(
     for y, weight_y in zip(rows, (1 - down, down), strict=True):
         for x, weight_x in zip(columns, (1 - right, right), strict=True):
             index = (y * images.shape[-1] + x).flatten(1)[:, None].expand(-1, images.shape[1], -1)
-            total += pixels.gather(2, index) * (weight_y * weight_x).flatten(1)[:, None]
+            total += pixels.gather(2, index).mul_((weight_y * weight_x).flatten(1)[:, None])
     return total.view_as(images)
 
 

@@ -1,11 +1,13 @@
 """Speed of benchmarks that are made on the way to the classifier, in one process. Run with `-m bench -n 0`."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data_fixtures import plain_corruptions
 from data_fixtures.colours import write_imagenet
 from data_fixtures.timing import best_times
 from harness.benchmarks.batches import batches
@@ -46,25 +48,38 @@ def test_streaming_takes_the_longer_of_generating_and_classifying(benchmark, dat
     assert both < 0.7 * 2 * generating
 
 
-@pytest.mark.parametrize("size", [1, 16])
-def test_all_75_cells_an_image(benchmark, size):
-    """What generating costs an image, one at a time as it is streamed, and in batches as it is saved."""
+def test_the_dearest_corruptions_beside_the_plain_way_to_make_them(benchmark, dataset):
+    """Those that the libraries which the published script calls take longest for, at severity 3, an image at a time."""
     import torch
 
-    from harness.benchmarks.imagenet_c import CELLS
     from harness.corruptions import corrupt
+    from harness.corruptions.draws import Draws
+    from harness.corruptions.parameters import PARAMETERS
 
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (size, 3, 28, 28), generator=generator, dtype=torch.uint8).float()
-    images = torch.nn.functional.interpolate(coarse, (224, 224), mode="bilinear").to(torch.uint8)
-    ids = [str(place) for place in range(size)]
+    names = ("zoom_blur", "elastic_transform", "brightness", "shot_noise", "glass_blur")
+    with Image.open(dataset.path(0)) as photograph:
+        pixels = np.array(photograph.convert("RGB").resize((224, 224)))
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
-    def all_cells():
-        for cell in CELLS:
-            corruption, _, severity = cell.partition("/")
-            corrupt(images, corruption, int(severity), ids)
+    def plainly(name):
+        draws = Draws(f"corruption/{name}/3", 0, ["a"])
 
-    benchmark.pedantic(all_cells, rounds=3, warmup_rounds=1)
-    seconds = benchmark.stats.stats.min / size
-    benchmark.extra_info["seconds_an_image"] = seconds
-    assert seconds < 3
+        def draw(kind, *shape, **limits):
+            return getattr(draws, kind)(*shape, **limits)[0].numpy()
+
+        plain_corruptions.corrupted(name, pixels, draw, PARAMETERS["224"][name][2])
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        both = [
+            partial(made, name) for name in names for made in (plainly, lambda name: corrupt(images, name, 3, ["a"]))
+        ]
+        times = best_times(both, 3)
+        benchmark.pedantic(both[1], rounds=1)
+    finally:
+        torch.set_num_threads(threads)
+    for name, plain, own in zip(names, times[::2], times[1::2], strict=True):
+        benchmark.extra_info[f"{name}_times_as_fast"] = plain / own
+    benchmark.extra_info["times_as_fast"] = sum(times[::2]) / sum(times[1::2])
+    assert sum(times[::2]) > 5 * sum(times[1::2])
