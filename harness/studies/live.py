@@ -147,8 +147,8 @@ class Laboratory:
         if self.is_whole([each.benchmark for each in score.beside]):
             return "AlexNet as published"
         return (
-            f"AlexNet as published, on all images, though these are others; measure {self.normaliser.label} on them, with "
-            "the same options, to divide by it"
+            f"AlexNet as published, on all images, though these are others; measure {self.normaliser.label} on them, "
+            "with the same options, to divide by it"
         )
 
     def _normalisers(self, score: Score) -> Samples:
