@@ -68,9 +68,9 @@ def test_an_image_that_is_broken_is_told_with_what_is_kept(capsys, photographs, 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["generate", "imagenet-a", "--from", ".", "--to", "x"], 2, "imagenet-a can't be generated; imagenet-c and imag"),
-        (["generate", "imagenet-d", "--from", ".", "--to", "x"], 2, "unknown benchmark 'imagenet-d'; known: imagenet-a"),
-        (["generate", "imagenet-c", "--from", "none", "--to", "x"], 1, "no folder none of photographs to generate it fr"),
+        (["generate", "imagenet-a", "--from", ".", "--to", "x"], 2, "imagenet-a can't be generated; imagenet-c and"),
+        (["generate", "imagenet-d", "--from", ".", "--to", "x"], 2, "unknown benchmark 'imagenet-d'; known: image"),
+        (["generate", "imagenet-c", "--from", "none", "--to", "x"], 1, "no folder none of photographs to generate it"),
         (["generate", "imagenet-c", "--from", ".", "--to", "x", "--seed=-1"], 2, "--seed '-1' is not a whole number"),
         (["generate", "imagenet-c", "--to", "x"], 2, "the following arguments are required: --from"),
         (["fetch", "imagenet"], 1, "imagenet can't be fetched: its images are given out by image-net.org alone"),

@@ -187,7 +187,8 @@ def test_file_that_is_no_image_by_its_suffix_is_refused(tmp_path):
 
 
 def test_missing_folder_says_where_it_was_looked_for_and_what_to_get(tmp_path):
-    with pytest.raises(DataMissing, match=f"no folder {tmp_path}/imagenet-a; get it with python -m harness fetch imagenet-a --to"):
+    told = f"no folder {tmp_path}/imagenet-a; get it with python -m harness fetch imagenet-a --to"
+    with pytest.raises(DataMissing, match=told):
         open_benchmark("imagenet-a", DataRoots(tmp_path))
     with pytest.raises(DataMissing, match="no data folder given; name one with --data-root"):
         open_benchmark("imagenet-a", DataRoots())

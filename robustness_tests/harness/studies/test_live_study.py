@@ -242,7 +242,7 @@ def test_distances_of_a_subset_or_without_leave_to_write_are_not_pinned(sequence
 
 def test_missing_sequences_are_said_where_to_get(study):
     for ask in (lambda: study.figure(quantities.MFR, RIGHT), lambda: study.flip_probabilities(RIGHT)):
-        with pytest.raises(DataMissing, match="imagenet-p: no folder .*; get it with python -m harness fetch imagenet-p"):
+        with pytest.raises(DataMissing, match="no folder .*; get it with python -m harness fetch imagenet-p"):
             ask()
 
 
