@@ -177,12 +177,12 @@ def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[
     return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan, request.normaliser)
 
 
-def _asked(laboratory: Laboratory, need: Need, *specs: Spec) -> dict[str, Any]:
+def _asked(laboratory: Laboratory, need: Need, found: Sequence[Score], *specs: Spec) -> dict[str, Any]:
     """Say what is measured: how, how many images there are, and of how many of the 1000 classes."""
     dataset = laboratory.dataset(benchmark_of(need))
     counts = {"available": len(dataset), **({"classes": dataset.classes} if dataset.classes else {})}
     if isinstance(need, str):
-        by = {laboratory.normalised_by(score) for score in scores_of(need).values()} - {""}
+        by = {laboratory.normalised_by(score) for score in found} - {""}
         normalised = {"normalised_by": ", ".join(sorted(by))} if by else {}
         return {"benchmark": need, "protocol": "classify", **counts, **normalised}
     if isinstance(need, Maximize):
@@ -212,7 +212,8 @@ def _print(
             reasons[name] = str(error)
     if not metrics:
         raise NotMeasured(next(iter(reasons.values())))
-    heading = {role: spec.text for role, spec in specs.items()} | _asked(laboratory, need, *specs.values())
+    asked = _asked(laboratory, need, [scores[name] for name in metrics], *specs.values())
+    heading = {role: spec.text for role, spec in specs.items()} | asked
     if options.json:
         print(json.dumps({**heading, **_environment(request), "metrics": _as_json(metrics), "not_measured": reasons}))
         return 0

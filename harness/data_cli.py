@@ -72,7 +72,9 @@ def generate(options: argparse.Namespace) -> int:
         device=resolve_device(read_device(options.device)),
         workers=default_workers(),
     )
-    print(f"{benchmark} in {target}: {len(made):,} files in {len(made.cells)} cells, from {source}, seed {seed}")
+    cells = len(made.cells) + (len(generated.EXTRA_CELLS[benchmark]) if options.extra else 0)
+    files = cells * len(made.images)
+    print(f"{benchmark} in {target}: {files:,} files in {cells} cells, from {source}, seed {seed}")
     return 0
 
 

@@ -130,7 +130,9 @@ def open_benchmark(name: str, roots: DataRoots) -> Dataset:
     benchmark = find_benchmark(name)
     folder = roots.folder(name)
     if folder is None:
-        raise DataMissing(f"{name}: no data folder given; name one with --data-root DIR or ROBUSTNESS_DATA=DIR")
+        raise DataMissing(
+            f"{name}: no data folder given; name one with --data-root DIR or ROBUSTNESS_DATA=DIR, or --data {name}=DIR"
+        )
     if name in roots.photographs:
         return generated.open_generated(name, folder)
     if not folder.is_dir():

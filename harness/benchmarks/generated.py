@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # The benchmarks that can be made from photographs, and the suffix that their files are published with.
 SUFFIXES = {"imagenet-c": ".JPEG", "imagenet-p": ".mp4"}
-_EXTRA_CELLS = {"imagenet-c": imagenet_c.EXTRA_CELLS, "imagenet-p": VALIDATION_PERTURBATIONS}
+# The cells that are published beside those of the benchmark, and that no metric counts.
+EXTRA_CELLS = {"imagenet-c": imagenet_c.EXTRA_CELLS, "imagenet-p": VALIDATION_PERTURBATIONS}
 # Says of a folder what was generated into it, and whether it is whole.
 MANIFEST = ".generated.json"
 _QUALITY = 85
@@ -167,8 +168,10 @@ def generate(
     from torch.utils.data import DataLoader
 
     dataset = open_generated(benchmark, source, seed=seed)
+    if target.resolve().is_relative_to(dataset.root.resolve()):
+        raise UsageError(f"--to {target} lies among the photographs of {dataset.root}; name a folder elsewhere")
     _claim(target, dataset, is_whole=False)
-    cells = (*dataset.cells, *(_EXTRA_CELLS[benchmark] if extra else ()))
+    cells = (*dataset.cells, *(EXTRA_CELLS[benchmark] if extra else ()))
     lacking = _lacking(dataset, cells, target)
     wanted = np.flatnonzero(lacking.any(axis=0))
     groups = [wanted[start : start + _GROUP] for start in range(0, len(wanted), _GROUP)]

@@ -362,7 +362,7 @@ class _Writer:
             while data := source.read(_CHUNK):
                 if digest:
                     digest.update(data)
-                self._put(target, data)
+                self._put(target, path, data)
                 size += len(data)
         if size != member.size:
             raise DataError(f"{archive} is damaged: {member.path} has {size:,} bytes instead of {member.size:,}")
@@ -396,13 +396,13 @@ class _Writer:
         except OSError as error:
             raise self._disk_trouble(error, path) from error
 
-    def _put(self, target: Any, data: bytes) -> None:
+    def _put(self, target: Any, path: str, data: bytes) -> None:
         try:
             left = memoryview(data)
             while left:
                 left = left[target.write(left) :]
         except OSError as error:
-            raise self._disk_trouble(error, target.name) from error
+            raise self._disk_trouble(error, path) from error
         self._done += len(data)
 
     def _disk_trouble(self, error: OSError, path: str) -> HarnessError:

@@ -57,10 +57,12 @@ def perturb(
 
     Raises:
         UsageError: No perturbation has that name.
-        ValueError: Images are of another type or too small, or there are more or fewer ids.
+        ValueError: Images are of another type or too small, or there are none, or more or fewer ids.
     """
     if perturbation not in _FUNCTIONS:
         raise unknown("perturbation", perturbation, (*PERTURBATIONS, *VALIDATION_PERTURBATIONS))
+    if not len(images):
+        raise ValueError("no images to perturb")
     sequences = []
     for image, name in zip(images, ids, strict=True):
         if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or min(image.shape[1:]) < SIDE:

@@ -114,14 +114,14 @@ def _error_of(corruption_name: str) -> Score:
             shares.append(1 - float(here.mean()))
         return sum(shares) / len(shares)
 
-    return Score(f"error_{corruption_name}", ("imagenet-c",), value, scale=len(corruption.CORRUPTIONS))
+    def seen(samples: Samples) -> int:
+        return int(np.isin(samples["imagenet-c"]["cell"], places).sum())
+
+    return Score(f"error_{corruption_name}", ("imagenet-c",), value, seen=seen)
 
 
-def _of_perturbation(name: str, what: str, called: str, scale: float = 1.0, **options: Any) -> Score:
-    """Build the score of one perturbation's mean flip probability or top-5 distance.
-
-    It is of a tenth of all sequences, so one of them weighs ten times as much as in the mean over perturbations.
-    """
+def _of_perturbation(name: str, what: str, called: str, **options: Any) -> Score:
+    """Build the score of one perturbation's mean flip probability or top-5 distance."""
     place = perturbation.PERTURBATIONS.index(name)
 
     def value(samples: Samples) -> float:
@@ -130,8 +130,10 @@ def _of_perturbation(name: str, what: str, called: str, scale: float = 1.0, **op
             raise ValueError(f"no sequence of {name}; ask for more with --images")
         return float(here.mean())
 
-    scale *= len(perturbation.PERTURBATIONS)
-    return Score(f"{called}_{name}", ("imagenet-p",), value, scale=scale, **options)
+    def seen(samples: Samples) -> int:
+        return int((samples["imagenet-p"]["cell"] == place).sum())
+
+    return Score(f"{called}_{name}", ("imagenet-p",), value, seen=seen, **options)
 
 
 def alexnet_corruption_errors(samples: Samples) -> dict[str, float]:

@@ -17,7 +17,7 @@ def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
     Raises:
         NotMeasured: The samples are too small for this metric; says why.
     """
-    images = len(samples[score.needs[0]]["group"])
+    images = score.images(samples)
     try:
         if score.check:
             score.check(samples)
@@ -62,7 +62,7 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
             for weight, score, samples in terms
         )
 
-    images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
+    images = min(score.images(samples) for _, score, samples in terms)
     if all(score.is_plain for _, score, _ in terms):
         return _exact(terms, images)
     scale = sum(abs(weight) * score.scale for weight, score, _ in terms)

@@ -27,6 +27,7 @@ class Score:
         needs: What its samples are of; the first is its own.
         value: From the samples of those benchmarks to the number; ValueError where they are too small.
         beside: What else it reads where samples of all of it are at hand.
+        seen: On how many images it rests, where these are not all that were seen.
         percent: Whether it is printed in percent.
         count: For shares of independent images: from the samples to (hits, images), which gives an exact interval.
         check: Raises ValueError where the samples, as a whole, can't tell the number; None where they always can.
@@ -43,10 +44,15 @@ class Score:
     count: Callable[[Samples], tuple[int, int]] | None = None
     is_plain: bool = False
     beside: tuple[Normaliser, ...] = ()
+    seen: Callable[[Samples], int] | None = None
     check: Callable[[Samples], None] | None = None
     of_some: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     scale: float = 1.0
+
+    def images(self, samples: Samples) -> int:
+        """Count the images that it rests on."""
+        return self.seen(samples) if self.seen else len(samples[self.needs[0]]["group"])
 
 
 # The columns of every kind of record that samples are made of.

@@ -49,6 +49,34 @@ def test_generated_streamed_and_measured_numbers_are_the_same(capsys, photograph
     assert len(list((tmp_path / "records" / "imagenet-c").iterdir())) == 2
 
 
+def test_without_clean_images_all_but_relative_errors_is_told(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.suite.options.default_workers", lambda: 0)
+    monkeypatch.delenv("ROBUSTNESS_DATA", raising=False)
+    write_imagenet_c(tmp_path / "c", [111, 444], per_class=1)
+    arguments = [
+        "measure",
+        RIGHT,
+        "imagenet-c",
+        f"--data=imagenet-c={tmp_path / 'c'}",
+        f"--records={tmp_path / 'records'}",
+    ]
+    code, out, _ = run(capsys, *arguments, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["metrics"]["mce"] | {"interval": None} == {"value": 0.0, "interval": None, "images": 150}
+    assert found["metrics"]["error_fog"]["images"] == 10
+    assert list(found["not_measured"]) == ["rel_mce"]
+    assert found["not_measured"]["rel_mce"].startswith("imagenet: no data folder given; name one with --data-root DIR")
+
+
+def test_extra_kinds_are_counted(capsys, photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.data_cli.default_workers", lambda: 0)
+    monkeypatch.setattr(imagenet_c, "CELLS", ("contrast/1",))
+    _, out, _ = run(capsys, "generate", "imagenet-c", "--from", photographs, "--to", tmp_path / "c", "--extra")
+    assert f"{2 * 21} files in 21 cells" in out
+    assert len(list((tmp_path / "c").rglob("*.JPEG"))) == 2 * 21
+
+
 def test_a_target_with_other_data_is_a_usage_error(capsys, photographs, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "mine").touch()

@@ -170,6 +170,13 @@ def test_other_data_is_left_alone(photographs, tmp_path, spoil, message):
 
 
 @pytest.mark.usefixtures("few_cells")
+def test_photographs_are_not_mixed_with_what_is_made_of_them(photographs):
+    with pytest.raises(UsageError, match="lies among the photographs of .*; name a folder elsewhere"):
+        generated.generate("imagenet-c", photographs, photographs / "val" / "made")
+    assert not (photographs / "val" / "made").exists()
+
+
+@pytest.mark.usefixtures("few_cells")
 def test_a_folder_of_other_photographs_or_another_seed_is_left_alone(photographs, tmp_path):
     target = tmp_path / "c"
     generated.generate("imagenet-c", photographs, target)
