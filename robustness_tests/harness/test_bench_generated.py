@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_fixtures import plain_corruptions
 from data_fixtures.colours import write_imagenet
 from data_fixtures.timing import best_times
 from harness.benchmarks.batches import batches
@@ -52,6 +51,7 @@ def test_the_dearest_corruptions_beside_the_plain_way_to_make_them(benchmark, da
     """Those that the libraries which the published script calls take longest for, at severity 3, an image at a time."""
     import torch
 
+    from data_fixtures import plain_corruptions
     from harness.corruptions import corrupt
     from harness.corruptions.draws import Draws
     from harness.corruptions.parameters import PARAMETERS

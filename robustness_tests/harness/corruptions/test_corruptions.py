@@ -6,7 +6,6 @@ import inspect
 import numpy as np
 import pytest
 
-from data_fixtures import plain_corruptions
 from data_fixtures.pictures import picture
 from harness.errors import DataError, UsageError
 from harness.metrics.corruption import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
@@ -62,6 +61,7 @@ def arguments(parameters, name, severity):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("parameters", SETS)
 def test_images_are_those_made_plainly(parameters, name, severity):
+    from data_fixtures import plain_corruptions
     from harness.corruptions.draws import Draws
 
     pixels = photograph(int(parameters))

@@ -236,7 +236,9 @@ def test_missing_data_is_a_skip_that_names_the_folder(on_spoiled, spoiled):
     run, report = on_spoiled
     told = f"imagenet: no folder {spoiled}/imagenet; get ILSVRC2012 validation images"
     assert {found(report, claim, "")["reason"].startswith(told) for claim in ("C17", "C18")} == {True}
-    assert run.line("found imagenet-a").endswith("found imagenet-a, cue-conflict, missing imagenet, imagenet-c")
+    assert run.line("found imagenet-a").endswith(
+        "found imagenet-a, cue-conflict, missing imagenet, imagenet-c, imagenet-p"
+    )
     assert "not run, paper: C17, C18 (2 verdicts)" in run.lines
     skips = [line for line in run.lines if line.startswith("SKIPPED") and told in line]
     assert len(skips) == 2

@@ -38,8 +38,8 @@ def test_a_folder_outside_the_project_may_follow_a_space(run_suite, tmp_path):
     run = run_suite("--data-root", data, "-m", "quick", "-k", "humans", "--records", tmp_path)
     assert run.code == 0, run.out + run.err
     assert (
-        f"data root {data}, found imagenet (0 of 1000 classes), missing imagenet-c, imagenet-a, cue-conflict"
-        in run.line("data root")
+        f"data root {data}, found imagenet (0 of 1000 classes), "
+        "missing imagenet-c, imagenet-p, imagenet-a, cue-conflict" in run.line("data root")
     )
     assert f"records {tmp_path}," in run.line("baseline")
     assert run.counts["passed"] == 5
