@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.benchmarks.dataset import Dataset
-from harness.benchmarks.images import PRESIZED_SIDE, FileFacts, Fitting, read_image
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset
+from harness.benchmarks.images import FileFacts, Fitting, read_image
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,13 @@ class Batch:
 
 
 def batches(
-    dataset: Dataset, indices: NDArray[np.int64], fitting: Fitting, *, batch_size: int, workers: int
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    fitting: Fitting,
+    *,
+    batch_size: int,
+    workers: int,
+    keep: bool = False,
 ) -> Iterator[Batch]:
     """Decode the pairs with the given indices, in that order, in worker processes.
 
@@ -50,6 +56,7 @@ def batches(
         fitting: What size to bring them to.
         batch_size: Pairs a batch; the last batch may be smaller.
         workers: Decoding processes; 0 decodes in this one.
+        keep: Keep what was decoded with the dataset, and give it again; in this process.
 
     Yields:
         The batches, in order.
@@ -60,7 +67,7 @@ def batches(
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Batch | DataError] = DataLoader(
-        _Pairs(dataset, fitting),  # type: ignore[arg-type]
+        _Pairs(dataset, fitting, dataset.decoded.setdefault(fitting, {}) if keep else None),  # type: ignore[arg-type]
         batch_sampler=_Slices(indices, batch_size),
         num_workers=workers,
         collate_fn=_collate,
@@ -69,6 +76,10 @@ def batches(
         if isinstance(batch, DataError):
             raise batch
         yield batch
+
+
+# By a pair's index, what was decoded.
+Kept = dict[int, "tuple[torch.Tensor, FileFacts]"]
 
 
 class _Slices:
@@ -89,9 +100,10 @@ class _Slices:
 class _Pairs:
     """The map-style dataset that torch's DataLoader reads in its workers."""
 
-    def __init__(self, dataset: Dataset, fitting: Fitting) -> None:
+    def __init__(self, dataset: Dataset, fitting: Fitting, kept: "Kept | None" = None) -> None:
         self._dataset = dataset
         self._fitting = fitting
+        self._kept = kept
         self._read = _reader(dataset, fitting)
 
     def __reduce__(self) -> "tuple[type[_Pairs], tuple[Dataset, Fitting]]":
@@ -99,8 +111,13 @@ class _Pairs:
         return _Pairs, (self._dataset, self._fitting)
 
     def __getitem__(self, index: int) -> "tuple[int, torch.Tensor, FileFacts] | DataError":
+        if self._kept is not None and index in self._kept:
+            return index, *self._kept[index]
         try:
-            return index, *self._read(index)
+            pixels, facts = self._read(index)
+            if self._kept is not None:
+                self._kept[index] = pixels, facts
+            return index, pixels, facts
         except DataError as error:
             # Handed over as a value: torch wraps what a worker raises in its own traceback text.
             return error
@@ -110,7 +127,7 @@ def _reader(dataset: Dataset, fitting: Fitting) -> _Read:
     """Give the function that decodes or generates a pair, and brings it to the size that a classifier takes."""
     if dataset.frames:
         return _frames_reader(dataset, fitting)
-    transform = fitting.transform(presized=dataset.presized)
+    transform = fitting.transform(side=dataset.side)
 
     def read(index: int) -> "tuple[torch.Tensor, FileFacts]":
         if dataset.generator:
@@ -118,8 +135,7 @@ def _reader(dataset: Dataset, fitting: Fitting) -> _Read:
         else:
             path = dataset.path(index)
             image, facts = read_image(path)
-            if dataset.presized:
-                _require_published_size(dataset.benchmark, path, *image.size)
+            _require_side(dataset, path, *image.size)
         return transform(image)[None], facts
 
     return read
@@ -130,7 +146,7 @@ def _frames_reader(dataset: Dataset, fitting: Fitting) -> _Read:
 
     from harness.benchmarks.videos import read_frames
 
-    transform = fitting.transform(presized=True)
+    transform = fitting.transform(side=dataset.side)
 
     def read(index: int) -> "tuple[torch.Tensor, FileFacts]":
         cell, _ = dataset.cell_and_image(index)
@@ -139,8 +155,8 @@ def _frames_reader(dataset: Dataset, fitting: Fitting) -> _Read:
         else:
             path = dataset.path(index)
             frames, facts = read_frames(path, dataset.frames[cell])
-            _require_published_size(dataset.benchmark, path, *frames.shape[:1:-1])
-        if fitting.crop == PRESIZED_SIDE:
+            _require_side(dataset, path, *frames.shape[:1:-1])
+        if fitting.crop == dataset.side:
             return torch.from_numpy(frames), facts
         images = (Image.fromarray(frame) for frame in frames.transpose(0, 2, 3, 1))
         return torch.stack([transform(image) for image in images]), facts
@@ -148,9 +164,11 @@ def _frames_reader(dataset: Dataset, fitting: Fitting) -> _Read:
     return read
 
 
-def _require_published_size(benchmark: str, path: Path, width: int, height: int) -> None:
-    if (width, height) != (PRESIZED_SIDE, PRESIZED_SIDE):
-        raise DataError(f"{benchmark}: {path} is {width} x {height}, expected 224 x 224 as published")
+def _require_side(dataset: Dataset, path: Path, width: int, height: int) -> None:
+    side = dataset.side
+    if side is not None and (width, height) != (side, side):
+        as_published = " as published" if side == PUBLISHED_FORM.side else ""
+        raise DataError(f"{dataset.benchmark}: {path} is {width} x {height}, expected {side} x {side}{as_published}")
 
 
 def _collate(items: "list[tuple[int, torch.Tensor, FileFacts] | DataError]") -> Batch | DataError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.benchmarks import cue_conflict, generated, imagenet, imagenet_c, imagenet_p
-from harness.benchmarks.dataset import Dataset
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Form
 from harness.errors import DataError, DataMissing, UsageError, unknown
 
 # What a placement begins with whose folder holds photographs to generate a benchmark from.
@@ -24,7 +24,7 @@ class Benchmark:
     """
 
     name: str
-    open: Callable[[Path], Dataset]
+    open: Callable[[Path, Form], Dataset]
     origin: str = ""
 
 
@@ -52,11 +52,13 @@ class DataRoots:
         root: The folder of all; None where nobody said.
         elsewhere: By name, the folders of others.
         photographs: By name, the folders of photographs that benchmarks are made from as they are asked for.
+        form: The form that those come in which files hold.
     """
 
     root: Path | None = None
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     photographs: Mapping[str, Path] = field(default_factory=dict)
+    form: Form = PUBLISHED_FORM
 
     def folder(self, name: str) -> Path | None:
         """Give the folder in which a benchmark is looked for; None where nobody said."""
@@ -140,4 +142,4 @@ def open_benchmark(name: str, roots: DataRoots) -> Dataset:
         raise DataMissing(f"{name}: no folder {folder}; get {origin}, or name it with --data {name}=DIR")
     if generated.is_unfinished(folder):
         raise DataError(f"{name}: {folder} is not generated to the end; run generate once more, it goes on from there")
-    return benchmark.open(folder)
+    return benchmark.open(folder, roots.form)

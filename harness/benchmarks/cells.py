@@ -1,9 +1,9 @@
-"""Benchmarks of cells that all hold the same images or sequences, at 224 x 224: ImageNet-C and ImageNet-P."""
+"""Benchmarks of cells that all hold the same images or sequences, of one size: ImageNet-C and ImageNet-P."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint, Form
 from harness.benchmarks.folders import IMAGES, Files, class_labels, list_class_folders
 from harness.errors import DataError, unknown
 
@@ -18,6 +18,7 @@ def open_cells(
     beside: Sequence[str] = (),
     files: Files = IMAGES,
     frames: tuple[int, ...] = (),
+    form: Form = PUBLISHED_FORM,
 ) -> Dataset:
     """Open `<folder>/<cell>/<wnid>/*`.
 
@@ -30,6 +31,7 @@ def open_cells(
         beside: Folders of the first level that may be there too and are passed over.
         files: What a cell holds.
         frames: Per cell, how many frames its sequences have; empty for images.
+        form: Their size, and which classes there are.
 
     Raises:
         DataError: A cell is missing or holds others than its siblings, a folder is none that is known, or as for any
@@ -61,8 +63,8 @@ def open_cells(
         cells=tuple(cells),
         images=first,
         labels=class_labels(first),
-        presized=True,
-        own_classes=None,
+        side=form.side,
+        own_classes=form.classes,
         fingerprint=fingerprint.value,
         frames=frames,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint, Form
 from harness.benchmarks.folders import IMAGES, list_files, none_there
 from harness.errors import DataError, unknown
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
@@ -13,7 +13,7 @@ from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 _STIMULUS = re.compile(r"(?P<shape>[a-z]+)\d+-(?P<texture>[a-z]+)\d+\.\w+", re.IGNORECASE)
 
 
-def open_cue_conflict(folder: Path) -> Dataset:
+def open_cue_conflict(folder: Path, form: Form = PUBLISHED_FORM) -> Dataset:
     """Open `<folder>/<shape><i>-<texture><j>.*`, or the same files in a folder per shape category.
 
     Images without conflict (shape and texture of one category) are kept: which count is the metric's matter.
@@ -42,7 +42,7 @@ def open_cue_conflict(folder: Path) -> Dataset:
         cells=("",),
         images=tuple(images),
         labels=np.full(len(images), -1, dtype=np.int16),
-        presized=True,
+        side=form.side,
         own_classes=tuple(sorted(index for indices in CATEGORY_INDICES.values() for index in indices)),
         categories={"shape": shapes, "texture": textures},
         fingerprint=fingerprint.value,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks import imagenet_c, imagenet_p
-from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint
 from harness.benchmarks.imagenet import open_imagenet
 from harness.benchmarks.images import FileFacts, Fitting, read_image
 from harness.errors import DataError, DataMissing, UsageError
@@ -126,7 +126,7 @@ def open_generated(benchmark: str, folder: Path, *, seed: int = 0) -> Dataset:
         cells=imagenet_p.CELLS if of_sequences else imagenet_c.CELLS,
         images=images,
         labels=photographs.labels,
-        presized=True,
+        side=PUBLISHED_FORM.side,
         own_classes=None,
         fingerprint=fingerprint.value,
         frames=imagenet_p.FRAMES if of_sequences else (),
@@ -257,7 +257,7 @@ def read_photograph(benchmark: str, path: Path) -> "tuple[torch.Tensor, FileFact
     """
     photograph, facts = read_image(path)
     fitting = Fitting(256, 224, "bilinear")
-    transform = fitting.transform(presized=False) if benchmark == "imagenet-c" else fitting.resized()
+    transform = fitting.transform(side=None) if benchmark == "imagenet-c" else fitting.resized()
     return transform(photograph), facts
 
 
@@ -275,7 +275,7 @@ def _made(
 
         corruption, _, severity = cell.partition("/")
         for image in corrupt(torch.stack(list(photographs)), corruption, int(severity), ids, seed=seed).cpu():
-            yield _as_jpeg(image.permute(1, 2, 0).numpy())
+            yield as_jpeg(image.permute(1, 2, 0).numpy())
     else:
         from harness.benchmarks.videos import write_frames
         from harness.perturbations import perturb
@@ -287,7 +287,7 @@ def _made(
             yield video.getvalue()
 
 
-def _as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     """Encode (h, w, 3) pixels as the published files are."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY, optimize=True)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from harness.benchmarks.classes import class_index, imagenet_a_classes
-from harness.benchmarks.dataset import Dataset, Fingerprint
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint, Form
 from harness.benchmarks.folders import class_labels, list_class_folders
 from harness.errors import DataError
 
 
-def open_imagenet(folder: Path) -> Dataset:
+def open_imagenet(folder: Path, form: Form = PUBLISHED_FORM) -> Dataset:
     """Open `<folder>/val/<wnid>/*`, or `<folder>/<wnid>/*` where there is no `val`.
 
     Fewer than 1000 classes are accepted, a wnid that ImageNet does not have is not.
@@ -16,7 +16,7 @@ def open_imagenet(folder: Path) -> Dataset:
     Raises:
         DataError: No image, an unknown wnid, or a file that is no image.
     """
-    return _open("imagenet", val_folder(folder), own_classes=None)
+    return _open("imagenet", val_folder(folder), own_classes=form.classes)
 
 
 def val_folder(folder: Path) -> Path:
@@ -25,20 +25,21 @@ def val_folder(folder: Path) -> Path:
     return val if val.is_dir() else folder
 
 
-def open_imagenet_a(folder: Path) -> Dataset:
-    """Open `<folder>/<wnid>/*`; decisions are among the 200 classes only (paper, section 2.6).
+def open_imagenet_a(folder: Path, form: Form = PUBLISHED_FORM) -> Dataset:
+    """Open `<folder>/<wnid>/*`; decisions are among its own classes only, 200 as published (paper, section 2.6).
 
     Raises:
-        DataError: The class folders are others than ImageNet-A's 200, or as for `open_imagenet`.
+        DataError: The class folders are others than its own classes, or as for `open_imagenet`.
     """
-    dataset = _open("imagenet-a", folder, own_classes=imagenet_a_classes())
+    classes = form.classes or imagenet_a_classes()
+    dataset = _open("imagenet-a", folder, own_classes=classes)
     wnids = list(class_index())
     found = {int(label) for label in dataset.labels}
-    expected = set(imagenet_a_classes())
+    expected = set(classes)
     for wrong, word in ((found - expected, "not one of ImageNet-A's"), (expected - found, "missing")):
         if wrong:
             raise DataError(
-                f"imagenet-a: {folder} should hold the 200 class folders of ImageNet-A; "
+                f"imagenet-a: {folder} should hold the {len(classes)} class folders of ImageNet-A; "
                 f"{wnids[min(wrong)]} is {word} ({len(wrong)} such)"
             )
     return dataset
@@ -54,7 +55,7 @@ def _open(benchmark: str, root: Path, *, own_classes: tuple[int, ...] | None) ->
         cells=("",),
         images=tuple(images),
         labels=class_labels(images),
-        presized=False,
+        side=None,
         own_classes=own_classes,
         fingerprint=fingerprint.value,
     )

@@ -1,14 +1,15 @@
-"""ImageNet-P: ten perturbations, each a cell of sequences of frames at 224 x 224, one video an image."""
+"""ImageNet-P: ten perturbations, each a cell of sequences of frames, at 224 x 224 as published, one video an image."""
 
 from pathlib import Path
 
 from harness.benchmarks.cells import open_cells
-from harness.benchmarks.dataset import Dataset
+from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Form
 from harness.benchmarks.folders import VIDEOS
 from harness.metrics.perturbation import PERTURBATIONS, VALIDATION_PERTURBATIONS, is_noise
 
 CELLS = PERTURBATIONS
-FRAMES = tuple(41 if perturbation == "translate" else 31 for perturbation in PERTURBATIONS)
+# By the frames' side, the perturbations that have more or fewer than 31 of them (ImageNet-P, CIFAR-10-P).
+_OTHER_FRAMES = {224: {"translate": 41}, 32: {"translate": 16, "motion_blur": 21}}
 # Noise is published at difficulties 2 and 3 too, as other videos; all else has them as longer strides in the same.
 HARDER_NOISE = tuple(
     f"{name}_{difficulty}"
@@ -18,7 +19,15 @@ HARDER_NOISE = tuple(
 )
 
 
-def open_imagenet_p(folder: Path) -> Dataset:
+def frames_of(side: int) -> tuple[int, ...]:
+    """Tell how many frames the sequences of each perturbation have."""
+    return tuple(_OTHER_FRAMES[side].get(perturbation, 31) for perturbation in PERTURBATIONS)
+
+
+FRAMES = frames_of(PUBLISHED_FORM.side)
+
+
+def open_imagenet_p(folder: Path, form: Form = PUBLISHED_FORM) -> Dataset:
     """Open `<folder>/<perturbation>/<wnid>/*.mp4`; validation perturbations and harder noise are passed over.
 
     Raises:
@@ -32,5 +41,6 @@ def open_imagenet_p(folder: Path) -> Dataset:
         needed="all ten perturbations",
         beside=(*VALIDATION_PERTURBATIONS, *HARDER_NOISE),
         files=VIDEOS,
-        frames=FRAMES,
+        frames=frames_of(form.side),
+        form=form,
     )

@@ -16,7 +16,6 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-PRESIZED_SIDE = 224
 # Wider than 8 bits a channel: Pillow would clip such pixels to 255 instead of scaling them.
 _DEEP_MODES = ("I", "F")
 
@@ -35,15 +34,16 @@ class Fitting:
     crop: int = 224
     interpolation: str = "bilinear"
 
-    def transform(self, *, presized: bool) -> Callable[[Image.Image], "torch.Tensor"]:
+    def transform(self, *, side: int | None) -> Callable[[Image.Image], "torch.Tensor"]:
         """Give the function from an RGB image to uint8 pixels of shape (3, crop, crop).
 
-        Photographs are resized and centre-cropped. Images that come at 224 x 224 are left as they are, unless the
-        classifier's own crop differs: then they are resized to it.
+        Args:
+            side: Of the squares that images come as; None for photographs, which are resized and centre-cropped.
+                Squares are left as they are, unless the classifier's own crop differs: then they are resized to it.
         """
-        if not presized:
+        if side is None:
             return self._steps(self.resize, self.crop)
-        return self._steps((self.crop, self.crop) if self.crop != PRESIZED_SIDE else None)
+        return self._steps((self.crop, self.crop) if self.crop != side else None)
 
     def resized(self) -> Callable[[Image.Image], "torch.Tensor"]:
         """Give the function from an RGB photograph to uint8 pixels of shape (3, h, w), resized and not cropped."""

@@ -25,6 +25,7 @@ _FRAMES_PER_SECOND = 1
 _PRESET = {"preset": "veryslow"}
 _QUALITY = {"crf": "20"}
 _GRAIN = {"tune": "grain"}
+_LOSSLESS = {"preset": "ultrafast", "qp": "0"}
 # What that command line chooses for RGB frames where no pixel format is named: chroma at full resolution.
 _PIXEL_FORMAT = "yuv444p"
 
@@ -52,7 +53,9 @@ def read_frames(video: Path | BinaryIO, frames: int) -> tuple[NDArray[np.uint8],
     return _decode(name, data, frames), FileFacts(digest(data), len(data), modified)
 
 
-def write_frames(video: Path | BinaryIO, frames: NDArray[np.uint8], *, tune_grain: bool) -> None:
+def write_frames(
+    video: Path | BinaryIO, frames: NDArray[np.uint8], *, tune_grain: bool = False, lossless: bool = False
+) -> None:
     """Encode frames as the published generator did: H.264 in MP4, the same bytes for the same frames.
 
     Options of Hendrycks and Dietterich (2019), ImageNet-P/create_p/make_imagenet_p.py: preset veryslow, one frame a
@@ -63,6 +66,7 @@ def write_frames(video: Path | BinaryIO, frames: NDArray[np.uint8], *, tune_grai
         video: A file, which is there only once it is whole, or an open one.
         frames: uint8, shape (frames, 3, h, w), RGB; at least one frame.
         tune_grain: For the noise perturbations.
+        lossless: Unlike the published videos, keep of the frames all but what the colour space rounds; much faster.
 
     Raises:
         ValueError: Frames are of another type or shape.
@@ -70,7 +74,7 @@ def write_frames(video: Path | BinaryIO, frames: NDArray[np.uint8], *, tune_grai
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or not frames.size:
         raise ValueError(f"frames must be uint8 of shape (frames, 3, h, w), got {frames.dtype} {frames.shape}")
-    data = _encode(frames, {**_PRESET, **(_GRAIN if tune_grain else _QUALITY)})
+    data = _encode(frames, _LOSSLESS if lossless else {**_PRESET, **(_GRAIN if tune_grain else _QUALITY)})
     if isinstance(video, Path):
         replace_whole(video, data)
     else:

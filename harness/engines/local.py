@@ -35,9 +35,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of the other benchmarks as published, records are of all 1000 classes.
+_OF_SOME_CLASSES = ("imagenet-a", "cue-conflict")
+
 
 def measured(
-    dataset: Dataset, need: Need, specs: "Sequence[Spec]", load: Load, store: RecordStore, settings: Settings
+    dataset: Dataset,
+    need: Need,
+    specs: "Sequence[Spec]",
+    load: Load,
+    store: RecordStore,
+    settings: Settings,
+    *,
+    wait: bool = True,
 ) -> list[tuple[Run, int]]:
     """Bring the store to hold classifiers' records of a benchmark's first images, measuring only what it lacks.
 
@@ -48,18 +58,20 @@ def measured(
         load: Gives a classifier; called only when something must be measured, or to hash weights of no file.
         store: Where records are kept.
         settings: How to measure.
+        wait: Whether to wait for what another process is measuring.
 
     Returns:
         Per classifier its run, and how many images of the run's order were asked for.
 
     Raises:
         NotMeasured: Records are missing and `settings.measure` is false.
+        Busy: Another process is measuring one of them, and `wait` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
     if isinstance(need, Maximize):
         from harness.engines.maximizing import maximized
 
-        return [maximized(dataset, need, spec, load, store, settings) for spec in specs]
+        return [maximized(dataset, need, spec, load, store, settings, wait=wait) for spec in specs]
     runs = [store.run(run_key(dataset, need, spec, settings, load)) for spec in specs]
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
     is_current = _freshness(dataset, settings.seed) if settings.measure else None
@@ -77,7 +89,7 @@ def measured(
     different = {run.folder: (spec, run) for spec, run in zip(specs, runs, strict=True)}
     with ExitStack() as locks:
         for folder in sorted(different):  # in one order everywhere, so that no two wait in a ring
-            locks.enter_context(different[folder][1].lock())
+            locks.enter_context(different[folder][1].lock(wait=wait))
         lanes = [Lane(spec, run, run.missing(images, is_current)) for spec, run in different.values()]
         lanes = [lane for lane in lanes if len(lane.positions)]
         if lanes:
@@ -97,6 +109,8 @@ def run_key(dataset: Dataset, need: str | Attack, spec: "Spec", settings: Settin
         if need.surrogate:
             surrogate = identity(parse_spec(need.surrogate), load)
             named |= {f"surrogate.{key}": value for key, value in surrogate.items()}
+    if dataset.own_classes is not None and dataset.benchmark not in _OF_SOME_CLASSES:
+        named["classes"] = ",".join(map(str, dataset.own_classes))
     return RunKey(
         benchmark=dataset.benchmark,
         subject=spec.label if isinstance(need, str) else f"{spec.label}-{need.name}-{need.eps:g}",
@@ -176,6 +190,7 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: 
             fitting,
             batch_size=max(1, _at_once(need, settings) // max(dataset.frames, default=1)),
             workers=settings.workers,
+            keep=settings.keep_pixels,
         ):
             cells, images = np.divmod(np.array(batch.indices), len(dataset.images))
             names = [dataset.images[image] for image in images]
@@ -207,6 +222,7 @@ def _examiner(
     import torch
 
     how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
+    draws: dict[str, Any] = {"seed": settings.seed, "classes": dataset.own_classes}
     if dataset.frames:
         (classifier,) = (load(lane.spec) for lane in lanes)
         at_once = _at_once(need, settings)
@@ -221,12 +237,12 @@ def _examiner(
         from harness.protocols.transfer import Scored, Transfer
 
         scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (eyes, *(lane.spec for lane in lanes))]
-        transfer = Transfer(scored[0], scored[1:], need, seed=settings.seed, **how)
+        transfer = Transfer(scored[0], scored[1:], need, **draws, **how)
         return lambda batch, labels, names: transfer(batch.pixels, labels, names)
     from harness.protocols.whitebox import WhiteBox
 
     (classifier,) = (load(lane.spec) for lane in lanes)
-    attack = WhiteBox(classifier.module, need, seed=settings.seed, **how)
+    attack = WhiteBox(classifier.module, need, **draws, **how)
     return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
 
 

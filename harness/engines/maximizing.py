@@ -46,7 +46,14 @@ class SeedImage:
 
 
 def maximized(
-    dataset: Dataset, need: Maximize, spec: "Spec", load: Load, store: RecordStore, settings: Settings
+    dataset: Dataset,
+    need: Maximize,
+    spec: "Spec",
+    load: Load,
+    store: RecordStore,
+    settings: Settings,
+    *,
+    wait: bool = True,
 ) -> tuple[Run, int]:
     """Bring the store to hold a classifier's maximizing images.
 
@@ -57,12 +64,14 @@ def maximized(
         load: Gives the classifier; called only when something must be made, or to hash weights of no file.
         store: Where records are kept.
         settings: How to measure.
+        wait: Whether to wait for what another process is making.
 
     Returns:
         The run, and how many records it has.
 
     Raises:
         NotMeasured: Records are missing and `settings.measure` is false, or there are too few images.
+        Busy: Another process is making them, and `wait` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was made before is kept.
     """
     seeds = _seeds(dataset, need, spec, settings.seed)
@@ -71,7 +80,7 @@ def maximized(
         return run, run.key.pairs
     if not settings.measure:
         raise NotMeasured(f"maximizing images of {spec.label} are not in {store.root}; make them without --claims-only")
-    with run.lock():
+    with run.lock(wait=wait):
         missing = {int(position) // need.unit_count for position in run.missing(run.key.pairs)}
         if missing:
             _make(run, sorted(missing), seeds, need, spec, load, settings)
@@ -102,7 +111,7 @@ def _key(
 def _seeds(dataset: Dataset, need: Maximize, spec: "Spec", seed: int) -> list[SeedImage]:
     """Read the seed images as the classifier sees them, and draw the noise."""
     preprocessing = spec.preprocessing
-    fit = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation).transform(presized=False)
+    fit = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation).transform(side=None)
     paths = [Path(name).expanduser() for name in need.seeds]
     if not paths:
         if len(dataset) < need.photographs:

@@ -25,6 +25,7 @@ class Settings:
         seed: Seed of the order in which images are seen.
         images: Only the first so many of that order; None for all.
         measure: False to judge from the store alone.
+        keep_pixels: Keep what was decoded in memory for the next classifier; for small benchmarks, with 0 workers.
     """
 
     device: str = "cpu"
@@ -34,6 +35,7 @@ class Settings:
     seed: int = 0
     images: int | None = None
     measure: bool = True
+    keep_pixels: bool = False
 
 
 def default_workers() -> int:

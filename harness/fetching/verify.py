@@ -10,8 +10,9 @@ from typing import Literal
 
 from harness.benchmarks import imagenet
 from harness.benchmarks.catalog import BENCHMARKS, DataRoots, open_benchmark
+from harness.benchmarks.dataset import PUBLISHED_FORM
 from harness.benchmarks.imagenet_p import FRAMES
-from harness.benchmarks.images import PRESIZED_SIDE, read_image
+from harness.benchmarks.images import read_image
 from harness.benchmarks.videos import read_frames
 from harness.errors import DataError, DataMissing, HarnessError, unknown
 from harness.fetching.download import compare, in_bytes
@@ -194,22 +195,22 @@ def _decoded(name: str, layout: Layout, folder: Path, drawn: list[Path], availab
     if wrong:
         yield Finding("wrong", f"decoded: {len(wrong):,} of {of} are wrong, e.g. {wrong[0]}")
     elif drawn:
-        size = "" if name in ("imagenet", "imagenet-a") else f", each {PRESIZED_SIDE} x {PRESIZED_SIDE}"
+        size = "" if name in ("imagenet", "imagenet-a") else f", each {PUBLISHED_FORM.side} x {PUBLISHED_FORM.side}"
         yield Finding("ok", f"decoded: {of}{size}")
 
 
 def _image_problem(path: Path, name: str) -> str:
     image, _ = read_image(path)
-    if name not in ("imagenet", "imagenet-a") and image.size != (PRESIZED_SIDE, PRESIZED_SIDE):
-        return f"{path} is {image.width} x {image.height}, expected {PRESIZED_SIDE} x {PRESIZED_SIDE}"
+    if name not in ("imagenet", "imagenet-a") and image.size != (PUBLISHED_FORM.side, PUBLISHED_FORM.side):
+        return f"{path} is {image.width} x {image.height}, expected {PUBLISHED_FORM.side} x {PUBLISHED_FORM.side}"
     return ""
 
 
 def _sequence_problem(path: Path, folder: Path) -> str:
     frames, _ = read_frames(path, _FRAMES.get(path.relative_to(folder).parts[0], _OTHER_FRAMES))
     height, width = frames.shape[2:]
-    if (width, height) != (PRESIZED_SIDE, PRESIZED_SIDE):
-        return f"{path} is {width} x {height}, expected {PRESIZED_SIDE} x {PRESIZED_SIDE}"
+    if (width, height) != (PUBLISHED_FORM.side, PUBLISHED_FORM.side):
+        return f"{path} is {width} x {height}, expected {PUBLISHED_FORM.side} x {PUBLISHED_FORM.side}"
     return ""
 
 

@@ -14,12 +14,12 @@ from harness.corruptions.draws import Draws
 from harness.errors import unknown
 from harness.metrics.perturbation import PERTURBATIONS, VALIDATION_PERTURBATIONS
 from harness.perturbations import blur, geometry, noise, weather
-from harness.perturbations.geometry import SIDE
+from harness.perturbations.parameters import PARAMETERS, SIDES
 
 GENERATOR = 1
 """Counts up whenever the frames of a perturbation change, be it by a bit."""
 
-_FUNCTIONS: Mapping[str, Callable[[torch.Tensor, Draws], torch.Tensor]] = {
+_FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "motion_blur": blur.motion_blur,
@@ -38,35 +38,46 @@ _FUNCTIONS: Mapping[str, Callable[[torch.Tensor, Draws], torch.Tensor]] = {
 
 
 def perturb(
-    images: torch.Tensor | Sequence[torch.Tensor], perturbation: str, ids: Sequence[str], *, seed: int = 0
+    images: torch.Tensor | Sequence[torch.Tensor],
+    perturbation: str,
+    ids: Sequence[str],
+    *,
+    seed: int = 0,
+    parameters: str = "224",
 ) -> torch.Tensor:
     """Make a sequence of each photograph, at difficulty 1.
 
     A photograph is wanted whole, resized so that its shorter side is 256 pixels and not cropped: `translate`, `rotate`,
     `scale`, `shear` and `tilt` bring into sight what lies beyond its middle 224 x 224, and black where it ends. All
-    other perturbations see the middle alone.
+    other perturbations see the middle alone. For frames of 32 pixels a photograph is of that size itself.
 
     Args:
-        images: uint8 (n, 3, h, w), RGB, or n of (3, h, w) where their sizes differ; at least 224 pixels a side.
+        images: uint8 (n, 3, h, w), RGB, or n of (3, h, w) where their sizes differ; at least as large as the frames.
         perturbation: One of the ten, or of the four for validation (`harness.metrics.perturbation`).
         ids: Names each image; what is random belongs to its name.
         seed: Of all that is random, in 0..2**32-1.
+        parameters: `224` for frames of 224 x 224 pixels (ImageNet-P), `32` for frames of 32 x 32 (CIFAR-10-P).
 
     Returns:
-        uint8 (n, frames, 3, 224, 224), RGB, on the images' device; 41 frames of `translate`, 31 of all others.
+        uint8 (n, frames, 3, side, side), RGB, on the images' device; as many frames as
+        `harness.benchmarks.imagenet_p.frames_of` says.
 
     Raises:
-        UsageError: No perturbation has that name.
+        UsageError: No perturbation or parameter set has that name.
         ValueError: Images are of another type or too small, or there are none, or more or fewer ids.
     """
     if perturbation not in _FUNCTIONS:
         raise unknown("perturbation", perturbation, (*PERTURBATIONS, *VALIDATION_PERTURBATIONS))
+    if parameters not in PARAMETERS:
+        raise unknown("parameter set", parameters, PARAMETERS)
     if not len(images):
         raise ValueError("no images to perturb")
-    sequences = []
+    sequences, side, arguments = [], SIDES[parameters], PARAMETERS[parameters].get(perturbation, {})
     for image, name in zip(images, ids, strict=True):
-        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or min(image.shape[1:]) < SIDE:
-            raise ValueError(f"images must be uint8 (3, h, w) of at least 224 pixels, got {image.dtype} {image.shape}")
+        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or min(image.shape[1:]) < side:
+            raise ValueError(
+                f"images must be uint8 (3, h, w) of at least {side} pixels, got {image.dtype} {image.shape}"
+            )
         draws = Draws(f"perturbation/{perturbation}", seed, [name], image.device)
-        sequences.append(_FUNCTIONS[perturbation](image, draws))
+        sequences.append(_FUNCTIONS[perturbation](image, draws, side, **arguments))
     return torch.stack(sequences)

@@ -16,81 +16,80 @@ from numpy.typing import NDArray
 
 from harness.corruptions.draws import Draws
 
-SIDE = 224
-"""Of the square that is cut out of the middle, in pixels."""
-
-# How far an image is moved, in pixels.
-_MOST_RIGHT = 20
 # OpenCV places a warped pixel to 1/32 of a pixel, which makes bilinear weights multiples of 1/1024.
 _PLACE_BITS = 5
 
 
-def translate(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Move by -20, -19 ... 20 pixels to the right, in 41 frames.
+def translate(photograph: torch.Tensor, draws: Draws, side: int, *, first: int, last: int) -> torch.Tensor:
+    """Move to the right by each whole number of pixels from the first to the last; negative is to the left.
 
     Source: `translate` of make_imagenet_p.py.
     """
-    top, left = _corner(photograph)
-    wide = torch.nn.functional.pad(photograph, (_MOST_RIGHT, _MOST_RIGHT))
-    begins = (left + _MOST_RIGHT - shift for shift in range(-_MOST_RIGHT, _MOST_RIGHT + 1))
-    return torch.stack([wide[:, top : top + SIDE, begin : begin + SIDE] for begin in begins])
+    top, left = _corner(photograph, side)
+    most = max(-first, last)
+    wide = torch.nn.functional.pad(photograph, (most, most))
+    begins = (left + most - shift for shift in range(first, last + 1))
+    return torch.stack([wide[:, top : top + side, begin : begin + side] for begin in begins])
 
 
-def rotate(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
+def rotate(photograph: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
     """Turn by -15, -14 ... 15 degrees, clockwise where positive.
 
     Source: `rotate` of make_imagenet_p.py.
     """
-    return torch.stack([affine(photograph, angle=angle) for angle in range(-15, 16)])
+    return torch.stack([affine(photograph, side, angle=angle) for angle in range(-15, 16)])
 
 
-def scale(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Scale to 40, 42.5 ... 115 percent.
+def scale(photograph: torch.Tensor, draws: Draws, side: int, *, least: float, step: float) -> torch.Tensor:
+    """Scale to the least percentage, and to one step more from frame to frame.
 
     Source: `scale` of make_imagenet_p.py.
     """
-    return torch.stack([affine(photograph, scale=(frame * 2.5 + 40) / 100) for frame in range(31)])
+    return torch.stack([affine(photograph, side, scale=(frame * step + least) / 100) for frame in range(31)])
 
 
-def shear(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
+def shear(photograph: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
     """Tilt the vertical by -15, -14 ... 15 degrees.
 
     Source: `shear` of make_imagenet_p.py, one of the validation perturbations.
     """
-    return torch.stack([affine(photograph, shear=angle) for angle in range(-15, 16)])
+    return torch.stack([affine(photograph, side, shear=angle) for angle in range(-15, 16)])
 
 
-def zoom_blur(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
+def zoom_blur(photograph: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
     """Average the photograph over zooms: frame i is the mean of zooms by 1, 1.004 ... 1 + 0.004 i.
 
     In single precision, as published, and cut down to whole levels.
 
     Source: `zoom_blur` of make_imagenet_p.py.
     """
-    frames = [middle(photograph)]
+    frames = [middle(photograph, side)]
     total = frames[0].float() / 255
     for frame in range(1, 31):
-        total += affine(photograph, scale=1 + 0.004 * frame).float() / 255
+        total += affine(photograph, side, scale=1 + 0.004 * frame).float() / 255
         frames.append((total / (frame + 1) * 255).to(torch.uint8))
     return torch.stack(frames)
 
 
-def tilt(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Turn in space, about the vertical and the horizontal axis at once, by -15, -14 ... 15 degrees.
+def tilt(photograph: torch.Tensor, draws: Draws, side: int, *, degrees: float) -> torch.Tensor:
+    """Turn in space, about the vertical and the horizontal axis at once, by -15, -14 ... 15 times some degrees.
 
     Source: `tilt` of make_imagenet_p.py, which calls OpenCV's `warpPerspective`.
     """
     height, width = photograph.shape[-2:]
-    return torch.stack([perspective(photograph, turned(height, width, angle)) for angle in range(-15, 16)])
+    turns = (turned(height, width, degrees * frame) for frame in range(-15, 16))
+    return torch.stack([perspective(photograph, turn, side) for turn in turns])
 
 
-def middle(photograph: torch.Tensor) -> torch.Tensor:
+def middle(photograph: torch.Tensor, side: int) -> torch.Tensor:
     """Cut out the middle, as torchvision's `CenterCrop` places it."""
-    top, left = _corner(photograph)
-    return photograph[..., top : top + SIDE, left : left + SIDE]
+    top, left = _corner(photograph, side)
+    return photograph[..., top : top + side, left : left + side]
 
 
-def affine(photograph: torch.Tensor, *, angle: float = 0, scale: float = 1, shear: float = 0) -> torch.Tensor:
+def affine(
+    photograph: torch.Tensor, side: int, *, angle: float = 0, scale: float = 1, shear: float = 0
+) -> torch.Tensor:
     """Turn, shear and scale about the middle, bilinearly, and cut out the middle.
 
     A point at p from the middle goes to s R p, with R = [cos a, -sin(a + b); sin a, cos(a + b)]. The middle is taken to
@@ -101,12 +100,13 @@ def affine(photograph: torch.Tensor, *, angle: float = 0, scale: float = 1, shea
 
     Args:
         photograph: uint8 (c, h, w).
+        side: Of the middle, in pixels.
         angle: a, in degrees, clockwise.
         scale: s.
         shear: b, in degrees.
 
     Returns:
-        uint8 (c, 224, 224).
+        uint8 (c, side, side).
     """
     height, width = photograph.shape[-2:]
     a, b = math.radians(angle), math.radians(shear)
@@ -114,7 +114,7 @@ def affine(photograph: torch.Tensor, *, angle: float = 0, scale: float = 1, shea
     to_x = (math.cos(a + b) * over, math.sin(a + b) * over)
     to_y = (-math.sin(a) * over, math.cos(a) * over)
     middle_x, middle_y = width * 0.5 + 0.5, height * 0.5 + 0.5
-    rows, columns = _places(photograph)
+    rows, columns = _places(photograph, side)
     rows, columns = rows + 0.5, columns + 0.5
     x, y = (
         (along * columns + down * rows) + (along * -middle_x + down * -middle_y + stays)
@@ -157,7 +157,7 @@ def turned(height: int, width: int, angle: float) -> NDArray[np.float64]:
     return matrix
 
 
-def perspective(photograph: torch.Tensor, matrix: NDArray[np.float64]) -> torch.Tensor:
+def perspective(photograph: torch.Tensor, matrix: NDArray[np.float64], side: int) -> torch.Tensor:
     """Map pixels projectively and bilinearly, and cut out the middle; beyond the edge everything is black.
 
     Where a pixel comes from is rounded to 1/32 of a pixel, and the result to the nearest level.
@@ -167,13 +167,14 @@ def perspective(photograph: torch.Tensor, matrix: NDArray[np.float64]) -> torch.
     Args:
         photograph: uint8 (c, h, w).
         matrix: (3, 3), from (x, y, 1) before to after.
+        side: Of the middle, in pixels.
 
     Returns:
-        uint8 (c, 224, 224).
+        uint8 (c, side, side).
     """
     height, width = photograph.shape[-2:]
     back = _inverse(matrix)
-    rows, columns = _places(photograph)
+    rows, columns = _places(photograph, side)
     x, y, over = (float(along) * columns + float(down) * rows + float(stays) for along, down, stays in back)
     one = 2**_PLACE_BITS
     x, y = ((place * (one / over)).round().long() for place in (x, y))
@@ -181,7 +182,7 @@ def perspective(photograph: torch.Tensor, matrix: NDArray[np.float64]) -> torch.
     x, y = x >> _PLACE_BITS, y >> _PLACE_BITS
     # One black pixel around the image stands for all that lies beyond it.
     pixels = torch.nn.functional.pad(photograph, (1, 1, 1, 1)).int().flatten(1)
-    total = torch.full((len(photograph), SIDE, SIDE), one * one // 2, dtype=torch.int32, device=photograph.device)
+    total = torch.full((len(photograph), side, side), one * one // 2, dtype=torch.int32, device=photograph.device)
     for step_y, weight_y in ((1, one - share_y), (2, share_y)):
         row = (y + step_y).clamp(0, height + 1) * (width + 2)
         for step_x, weight_x in ((1, one - share_x), (2, share_x)):
@@ -190,20 +191,20 @@ def perspective(photograph: torch.Tensor, matrix: NDArray[np.float64]) -> torch.
 
 
 def _at(pixels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Look up the pixels (c, h w) at places, (224, 224), in reading order."""
+    """Look up the pixels (c, h w) at places, (side, side), in reading order."""
     return pixels.index_select(1, places.flatten()).view(-1, *places.shape)
 
 
-def _corner(photograph: torch.Tensor) -> tuple[int, int]:
+def _corner(photograph: torch.Tensor, side: int) -> tuple[int, int]:
     """Give the row and column at which the middle begins."""
     height, width = photograph.shape[-2:]
-    return round((height - SIDE) / 2), round((width - SIDE) / 2)
+    return round((height - side) / 2), round((width - side) / 2)
 
 
-def _places(photograph: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the rows (224, 1) and columns (224,) of the middle's pixels, float64."""
-    top, left = _corner(photograph)
-    places = torch.arange(SIDE, dtype=torch.float64, device=photograph.device)
+def _places(photograph: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the rows (side, 1) and columns (side,) of the middle's pixels, float64."""
+    top, left = _corner(photograph, side)
+    places = torch.arange(side, dtype=torch.float64, device=photograph.device)
     return (places + top)[:, None], places + left
 
 

@@ -12,32 +12,32 @@ from harness.perturbations.geometry import middle
 _NOISY = 30
 
 
-def gaussian_noise(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Add standard normal noise: x + 0.03 e, with e standard normal, of x in [0, 1], in single precision.
+def gaussian_noise(photograph: torch.Tensor, draws: Draws, side: int, *, sigma: float) -> torch.Tensor:
+    """Add normal noise: x + sigma e, with e standard normal, of x in [0, 1], in single precision.
 
     Source: `gaussian_noise` of make_imagenet_p.py.
     """
-    clean = middle(photograph)
+    clean = middle(photograph, side)
     unit = clean.float() / 255
-    return _frames(clean, unit + 0.03 * draws.normal(_NOISY, *clean.shape)[0].float())
+    return _frames(clean, unit + sigma * draws.normal(_NOISY, *clean.shape)[0].float())
 
 
-def shot_noise(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Count photons, white being 300 of them: P / 300, with P Poisson of mean 300 x, of x in [0, 1].
+def shot_noise(photograph: torch.Tensor, draws: Draws, side: int, *, photons: int) -> torch.Tensor:
+    """Count photons, white being so many of them: P / photons, with P Poisson of mean photons x, of x in [0, 1].
 
     Source: `shot_noise` of make_imagenet_p.py.
     """
-    clean = middle(photograph)
+    clean = middle(photograph, side)
     uniform = draws.uniform(_NOISY, *clean.shape)[0]
-    return _frames(clean, poisson(clean.expand(uniform.shape), uniform, 300).double() / 300)
+    return _frames(clean, poisson(clean.expand(uniform.shape), uniform, photons).double() / photons)
 
 
-def speckle_noise(photograph: torch.Tensor, draws: Draws) -> torch.Tensor:
+def speckle_noise(photograph: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
     """Add noise in proportion to the value: x + 0.05 x e, with e standard normal, of x in [0, 1].
 
     Source: `speckle_noise` of make_imagenet_p.py, one of the validation perturbations.
     """
-    clean = middle(photograph)
+    clean = middle(photograph, side)
     unit = clean.double() / 255
     return _frames(clean, unit + unit * (0.05 * draws.normal(_NOISY, *clean.shape)[0]))
 

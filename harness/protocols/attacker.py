@@ -72,10 +72,18 @@ class Attacker:
         device: Where the classifier lives.
         precision: `fp32`, `tf32` or `bf16`.
         seed: Of the random starts and targets.
+        classes: The class indices that targets are drawn from, ascending; None for all 1000.
     """
 
     def __init__(
-        self, module: "nn.Module", attack: Attack, *, device: torch.device, precision: str = "fp32", seed: int = 0
+        self,
+        module: "nn.Module",
+        attack: Attack,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        seed: int = 0,
+        classes: Sequence[int] | None = None,
     ) -> None:
         compute_in(precision)
         self.attack = attack
@@ -84,6 +92,7 @@ class Attacker:
         self._module = module
         self._model = PyTorchModel(module, bounds=(0, 1), device=device)
         self._seed = seed
+        self._classes = classes or range(1000)
 
     def victims(self, pixels: torch.Tensor, labels: NDArray[np.int16], names: Sequence[str]) -> Victims:
         """Make images of a batch, and draw their targets.
@@ -95,7 +104,9 @@ class Attacker:
         """
         classes = labels.astype(np.int64)
         if self.attack.targeted:
-            classes = np.array([wrong_class(self._seed, name, int(c)) for name, c in zip(names, classes, strict=True)])
+            classes = np.array(
+                [wrong_class(self._seed, name, int(c), self._classes) for name, c in zip(names, classes, strict=True)]
+            )
         images = pixels.to(self.device, non_blocking=True).float().div_(255)
         return Victims(
             images, torch.from_numpy(classes).to(self.device), names, torch.arange(len(images), device=self.device)

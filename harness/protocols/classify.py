@@ -72,6 +72,8 @@ class Classify:
         """
         import torch
 
+        from harness.protocols.ranks import first_five, place_of
+
         with torch.inference_mode(), self._forward:
             images = pixels.to(self._device, non_blocking=True).float().div_(255)
             logits = self._logits(images).float()
@@ -80,17 +82,17 @@ class Classify:
             if not finite.all():
                 raise NonFinite("logits", int(np.argmin(finite)))
             target = torch.from_numpy(labels.astype(np.int64)).to(self._device)
-            ranked = logits.argsort(dim=1, descending=True, stable=True)
+            top5 = first_five(logits)
             probabilities = logits.softmax(dim=1)
-            place = (ranked == target[:, None]).int().argmax(dim=1) + 1
+            place = place_of(target.clamp_min(0), logits)
             if self._own is None:
-                own_prediction, own_confidence = ranked[:, 0], probabilities.amax(dim=1)
+                own_prediction, own_confidence = top5[:, 0], probabilities.amax(dim=1)
             else:
                 own = logits[:, self._own]
                 own_prediction, own_confidence = self._own[own.argmax(dim=1)], own.softmax(dim=1).amax(dim=1)
             columns: Columns = {
                 "label": labels.astype(np.int16),
-                "top5": as_array(ranked[:, :5], np.int16),
+                "top5": as_array(top5, np.int16),
                 "confidence": as_array(probabilities.amax(dim=1), np.float32),
                 "label_rank": as_array(torch.where(target >= 0, place, 0), np.int16),
                 "own_prediction": as_array(own_prediction, np.int16),

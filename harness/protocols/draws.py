@@ -1,6 +1,7 @@
 """Random numbers that belong to an image: the same whatever batch, order, chunk or worker it is attacked in."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +25,17 @@ def unit_start(seed: int, image: str, restart: int, shape: tuple[int, ...]) -> N
     return (2 * uniform - 1).astype(np.float32)
 
 
-def wrong_class(seed: int, image: str, label: int, classes: int = 1000) -> int:
+def wrong_class(seed: int, image: str, label: int, classes: Sequence[int] = range(1000)) -> int:
     """Draw the class that a targeted attack goes towards: any but the label, each as likely.
 
     Args:
         seed: Of the run, in 0..2**32-1.
         image: The image's path in its benchmark.
-        label: Its class index, in 0..classes-1.
-        classes: How many classes there are.
+        label: Its class index, one of the classes.
+        classes: Which class indices there are, ascending.
     """
-    drawn = int(_generator("target", seed, image, 0).randint(classes - 1))
-    return drawn + (drawn >= label)
+    drawn = int(_generator("target", seed, image, 0).randint(len(classes) - 1))
+    return int(classes[drawn + (classes[drawn] >= label)])
 
 
 def _generator(purpose: str, seed: int, image: str, number: int) -> np.random.RandomState:

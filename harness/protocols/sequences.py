@@ -58,6 +58,8 @@ class ClassifySequences:
         """
         import torch
 
+        from harness.protocols.ranks import first_five
+
         parts = []
         whose = np.repeat(np.arange(len(frames)), frames)
         cuts = range(self._at_once, len(whose), self._at_once)
@@ -68,7 +70,7 @@ class ClassifySequences:
                 finite = logits.isfinite().all(dim=1).cpu().numpy()
                 if not finite.all():
                     raise NonFinite("logits", int(of[np.argmin(finite)]))
-                parts.append(as_array(logits.argsort(dim=1, descending=True, stable=True)[:, :5], np.int16))
+                parts.append(as_array(first_five(logits), np.int16))
         top5 = np.full((len(frames), self._most, 5), -1, dtype=np.int16)
         top5[np.arange(self._most) < np.array(frames)[:, None]] = np.concatenate(parts)
         return {

@@ -49,6 +49,7 @@ class Transfer:
         device: Where all of them live.
         precision: `fp32`, `tf32` or `bf16`.
         seed: Of the random starts and targets.
+        classes: The class indices that targets are drawn from, ascending; None for all 1000.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Transfer:
         device: torch.device,
         precision: str = "fp32",
         seed: int = 0,
+        classes: Sequence[int] | None = None,
     ) -> None:
-        made = {"device": device, "precision": precision, "seed": seed}
+        made = {"device": device, "precision": precision, "seed": seed, "classes": classes}
         self._attack = attack
         self._crop = surrogate.crop
         self._surrogate = Attacker(surrogate.module, attack, **made)  # type: ignore[arg-type]

@@ -29,13 +29,21 @@ class WhiteBox:
         device: Where the classifier lives.
         precision: `fp32`, `tf32` or `bf16`.
         seed: Of the random starts and targets.
+        classes: The class indices that targets are drawn from, ascending; None for all 1000.
     """
 
     def __init__(
-        self, module: "nn.Module", attack: Attack, *, device: torch.device, precision: str = "fp32", seed: int = 0
+        self,
+        module: "nn.Module",
+        attack: Attack,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        seed: int = 0,
+        classes: Sequence[int] | None = None,
     ) -> None:
         self._attack = attack
-        self._attacker = Attacker(module, attack, device=device, precision=precision, seed=seed)
+        self._attacker = Attacker(module, attack, device=device, precision=precision, seed=seed, classes=classes)
 
     def __call__(self, pixels: torch.Tensor, labels: NDArray[np.int16], names: Sequence[str]) -> Columns:
         """Attack a batch.

@@ -63,6 +63,10 @@ class RunKey:
         return f"{self.benchmark}/{self.subject}-{self.digest}"
 
 
+class Busy(Exception):
+    """Another process is measuring a run."""
+
+
 class RecordStore:
     """A folder of runs, shared by every command and session that is given it."""
 
@@ -97,14 +101,20 @@ class Run:
         self._damaged: set[Path] = set()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run while measuring: a second process waits, then finds the records."""
-        from filelock import FileLock
+    def lock(self, *, wait: bool = True) -> Iterator[None]:
+        """Hold the run while measuring: a second process waits, then finds the records.
+
+        Raises:
+            Busy: Another process holds it, and `wait` is false.
+        """
+        from filelock import FileLock, Timeout
 
         self._prepare()
         lock = FileLock(self.folder / ".lock")
         try:
-            lock.acquire()
+            lock.acquire(blocking=wait)
+        except Timeout as error:
+            raise Busy(str(self.folder)) from error
         except OSError as error:
             raise RecordsError(
                 f"records: {self.folder} can't be written ({error.strerror}); name another store with --records DIR"

@@ -22,11 +22,12 @@ from harness.scores.classification import (
     corruption_means,
     perturbation_means,
 )
-from harness.scores.estimation import combination, difference, estimate
+from harness.scores.estimation import Replicates, combination, difference, estimate
 from harness.scores.maximize import maximize_scores
 from harness.scores.score import Sample, Samples, Score
 
 __all__ = [
+    "Replicates",
     "Sample",
     "Samples",
     "Score",

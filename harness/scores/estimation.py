@@ -4,15 +4,44 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import NotMeasured
 from harness.protocols.needs import Need, Normaliser
 from harness.scores.score import Mask, Sample, Samples, Score
-from harness.verdicts.estimates import JACKKNIFE_GROUPS, Estimate, jackknife, proportion
+from harness.verdicts.estimates import JACKKNIFE_GROUPS, Estimate, jackknife, leave_one_out, proportion
+
+Values = NDArray[np.float64]
 
 
-def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
+class Replicates:
+    """Scores with each group of images left out, computed once for samples that several estimates are made of."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[Samples, Values]] = {}
+
+    def of(self, score: Score, samples: Samples) -> Values:
+        """Give a score of all images, and without each group of them; see `leave_one_out`.
+
+        Raises:
+            ValueError: The samples are too small for this score.
+        """
+        read = _read(score, samples)
+        key = (score.name, *read, *(id(samples[name]) for name in read))
+        if key not in self._known:
+            # Kept with its samples, so that no others can come to lie where they lie.
+            self._known[key] = samples, _leave_one_out(score, samples)
+        return self._known[key][1]
+
+
+def estimate(score: Score, samples: Samples, *, alpha: float, replicates: Replicates | None = None) -> Estimate:
     """Compute a score and its interval.
+
+    Args:
+        score: Which.
+        samples: What it reads.
+        alpha: Level of the interval, both tails together.
+        replicates: What is known of scores with groups left out; they are computed anew by default.
 
     Raises:
         NotMeasured: The samples are too small for this metric; says why.
@@ -26,7 +55,7 @@ def estimate(score: Score, samples: Samples, *, alpha: float) -> Estimate:
         if score.count is not None:
             share = proportion(*score.count(samples), alpha)
             return share if score.of_some else replace(share, images=images)
-        return combination([(1.0, score, samples)], alpha=alpha)
+        return combination([(1.0, score, samples)], alpha=alpha, replicates=replicates)
     except ValueError as error:
         raise NotMeasured(f"{score.needs[0]}: {error}") from error
 
@@ -40,7 +69,9 @@ def difference(score: Score, first: Samples, second: Samples, *, alpha: float) -
     return combination([(1.0, score, first), (-1.0, score, second)], alpha=alpha)
 
 
-def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) -> Estimate:
+def combination(
+    terms: Sequence[tuple[float, Score, Samples]], *, alpha: float, replicates: Replicates | None = None
+) -> Estimate:
     """Compute a weighted sum of scores, such as the difference of two gains, with one interval.
 
     Rows of the same image are left out together in all terms, so what they share cancels. A sum of numbers that
@@ -56,21 +87,17 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
             if not np.array_equal(seen.setdefault(name, samples[name])["digest"], samples[name]["digest"]):
                 raise NotMeasured(f"{name}: the classifiers did not see the same images; measure them again")
 
-    def statistic(kept: Mask) -> float:
-        return sum(
-            weight * score.value({name: _keep(samples[name], kept) for name in _read(score, samples)})
-            for weight, score, samples in terms
-        )
-
     images = min(score.images(samples) for _, score, samples in terms)
     if all(score.is_plain for _, score, _ in terms):
         return _exact(terms, images)
-    scale = sum(abs(weight) * score.scale for weight, score, _ in terms)
+    known = replicates or Replicates()
     try:
         for _, score, samples in terms:
             if score.check:
                 score.check(samples)
-        found = jackknife(statistic, groups=JACKKNIFE_GROUPS, images=images, scale=scale, alpha=alpha)
+        scale = sum(abs(weight) * score.scale_of(samples) for weight, score, samples in terms)
+        values = sum((weight * known.of(score, samples) for weight, score, samples in terms), np.zeros(1))
+        found = jackknife(values, images=images, scale=scale, alpha=alpha)
     except ValueError as error:
         raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error
     extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
@@ -81,6 +108,15 @@ def combination(terms: Sequence[tuple[float, Score, Samples]], *, alpha: float) 
 def _read(score: Score, samples: Samples) -> tuple[Need | Normaliser, ...]:
     """Name the samples that a score reads: what it needs, and what it reads beside that where it is at hand."""
     return (*score.needs, *(name for name in score.beside if name in samples))
+
+
+def _leave_one_out(score: Score, samples: Samples) -> Values:
+    read = _read(score, samples)
+
+    def statistic(kept: Mask) -> float:
+        return score.value({name: _keep(samples[name], kept) for name in read})
+
+    return leave_one_out(statistic, JACKKNIFE_GROUPS)
 
 
 def _exact(terms: Sequence[tuple[float, Score, Samples]], images: int) -> Estimate:

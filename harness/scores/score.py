@@ -33,7 +33,7 @@ class Score:
         check: Raises ValueError where the samples, as a whole, can't tell the number; None where they always can.
         of_some: Its images are those that `count` counts among, not all that were seen.
         bounds: The least and the greatest value that it can have.
-        scale: The most that one image could change it by if it stood alone.
+        scale: The most that one image could change it by if it stood alone; a number, or from the samples to it.
         is_plain: It describes the very images that were seen, as a count does, and has no interval.
     """
 
@@ -48,11 +48,15 @@ class Score:
     check: Callable[[Samples], None] | None = None
     of_some: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
-    scale: float = 1.0
+    scale: float | Callable[[Samples], float] = 1.0
 
     def images(self, samples: Samples) -> int:
         """Count the images that it rests on."""
         return self.seen(samples) if self.seen else len(samples[self.needs[0]]["group"])
+
+    def scale_of(self, samples: Samples) -> float:
+        """Give the most that one image could change it by if it stood alone."""
+        return self.scale(samples) if callable(self.scale) else self.scale
 
 
 # The columns of every kind of record that samples are made of.

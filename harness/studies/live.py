@@ -1,9 +1,10 @@
-"""The study `paper`: real classifiers measured on real data, each loaded once, all figures from records."""
+"""Studies of classifiers that are measured now: each loaded once, all figures from records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
@@ -15,8 +16,9 @@ from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, Normaliser, benchmark_of
-from harness.records.store import RecordStore
+from harness.records.store import Busy, RecordStore
 from harness.scores import (
+    Replicates,
     Sample,
     Samples,
     Score,
@@ -32,14 +34,22 @@ from harness.scores import (
     perturbation_means,
 )
 from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
-from harness.studies.study import Study, Term, is_quoted, quoted
+from harness.studies.study import Study, Term, is_quoted, quoted, require
 from harness.verdicts.estimates import Estimate
-from harness.verdicts.rules import Figure
+from harness.verdicts.rules import Comparison, Figure
 
 if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
 
 T = TypeVar("T")
+
+
+class Supply(Protocol):
+    """Puts a benchmark into its place."""
+
+    def __call__(self, benchmark: str, *, wait: bool) -> None:
+        """Put a benchmark into its place; raises Busy where another process is at it and `wait` is false."""
+
 
 # Whose errors ImageNet-C's and ImageNet-P's metrics are divided by.
 NORMALISER = "alexnet"
@@ -52,14 +62,18 @@ class Attacks:
     Attributes:
         surrogate: Spec on which transferred attacks are made.
         restarts: Random starts a loss of the standard attacks; 0 for their own number.
+        maximizing_steps: Length of the search for maximizing images; 0 for its own.
     """
 
     surrogate: str = SURROGATE
     restarts: int = 0
+    maximizing_steps: int = 0
 
     def need(self, quantity: Quantity) -> Need:
         """Give what must be asked of a classifier to know a quantity."""
         attack = quantity.attack
+        if quantity.maximize and self.maximizing_steps:
+            return replace(quantity.maximize, steps=self.maximizing_steps)
         if attack is None:
             return quantity.maximize or quantity.benchmark
         if attack.form == "standard":
@@ -88,6 +102,9 @@ class Laboratory:
         normaliser: The classifier by whose errors on the same images others are divided, where its records are there;
             AlexNet.
         pictures: A folder into which maximizing images are drawn; None to draw none.
+        supply: Puts a benchmark into its place before it is opened; None where benchmarks lie there.
+        prefix: From a need to how many images of the seeded order it is asked of; None for as many as the settings say.
+        always_normalise: Whether the normaliser is measured where its records are not there.
     """
 
     def __init__(
@@ -98,8 +115,15 @@ class Laboratory:
         plan: Mapping[Spec, Iterable[Need]] | None = None,
         normaliser: str = NORMALISER,
         pictures: Path | None = None,
+        *,
+        supply: Supply | None = None,
+        prefix: Callable[[Need], int] | None = None,
+        always_normalise: bool = False,
     ) -> None:
         self.settings = settings
+        self._supply = supply
+        self._prefix = prefix
+        self._always_normalise = always_normalise
         self.normaliser = parse_spec(normaliser)
         self._beside: dict[Normaliser, Sample | None] = {}
         self._pictures = pictures
@@ -110,10 +134,16 @@ class Laboratory:
         self._samples: dict[tuple[Spec, Need], Sample | Exception] = {}
         self._loaded: dict[Spec, Classifier] = {}
 
-    def dataset(self, benchmark: str) -> Dataset:
-        """Open a benchmark, once; what is wrong with it is raised each time it is asked for."""
+    def dataset(self, benchmark: str, *, wait: bool = True) -> Dataset:
+        """Open a benchmark, once; what is wrong with it is raised each time it is asked for.
+
+        Raises:
+            Busy: Another process is putting it in its place, and `wait` is false.
+        """
         if benchmark not in self._datasets:
             try:
+                if self._supply:
+                    self._supply(benchmark, wait=wait)
                 self._datasets[benchmark] = open_benchmark(benchmark, self._roots)
             except HarnessError as error:
                 self._datasets[benchmark] = error
@@ -124,13 +154,19 @@ class Laboratory:
         return {**self.samples(spec, score.needs), **self._normalisers(score)}
 
     def samples(self, spec: Spec, needs: Sequence[Need]) -> Samples:
-        """Give a classifier's samples, measuring whatever of its plan is not measured yet."""
+        """Give a classifier's samples, measuring whatever of its plan is not measured yet.
+
+        What another process is measuring is left for last: meanwhile the two share the rest.
+        """
         for need in needs:
-            self.dataset(benchmark_of(need))
+            with suppress(Busy):
+                self.dataset(benchmark_of(need), wait=False)
         if any((spec, need) not in self._samples for need in needs):
-            for need in dict.fromkeys([*needs, *self._plan.get(spec, ())]):
-                if (spec, need) not in self._samples:
-                    self._measure(spec, need)
+            for wait in (False, True):
+                for need in dict.fromkeys([*needs, *self._plan.get(spec, ())]):
+                    if (spec, need) not in self._samples:
+                        with suppress(Busy):
+                            self._measure(spec, need, wait=wait)
             self._let_go()
         return {need: _or_raise(self._samples[spec, need]) for need in needs}
 
@@ -168,7 +204,9 @@ class Laboratory:
 
     def _find_normaliser(self, benchmark: str) -> Sample | None:
         """Read the normaliser's records of a benchmark, if they are in the store."""
-        settings = replace(self.settings, measure=False)
+        if self._always_normalise:
+            return self.samples(self.normaliser, [benchmark])[benchmark]
+        settings = replace(self._settings_for(benchmark), measure=False)
         dataset = self.dataset(benchmark)
         try:
             ((run, images),) = measured(dataset, benchmark, [self.normaliser], self._load, self._store, settings)
@@ -176,27 +214,40 @@ class Laboratory:
             return None
         return make_sample(benchmark, run.read(images, columns_of(benchmark)))
 
-    def _measure(self, spec: Spec, need: Need) -> None:
-        """Measure one thing of a classifier, and of all that are planned to share its images."""
+    def _settings_for(self, need: Need) -> Settings:
+        """Say how something is measured: of fewer images, where it is asked of fewer."""
+        if self._prefix is None:
+            return self.settings
+        most = self._prefix(need)
+        return replace(self.settings, images=most if self.settings.images is None else min(most, self.settings.images))
+
+    def _measure(self, spec: Spec, need: Need, *, wait: bool) -> None:
+        """Measure one thing of a classifier, and of all that are planned to share its images.
+
+        Raises:
+            Busy: Another process is at it, and `wait` is false.
+        """
         together = [spec]
         if isinstance(need, Attack) and need.surrogate:
             sharing = (other for other, needs in self._plan.items() if need in needs and other != spec)
             together += [other for other in sharing if (other, need) not in self._samples]
         try:
-            found = self._run(together, need)
+            found = self._run(together, need, wait=wait)
+        except Busy:
+            raise
         except Exception as error:  # kept, and raised again for each figure that needs this sample
             found = [error]
             if len(together) > 1:  # one of the others may be to blame
                 together = [spec]
                 try:
-                    found = self._run(together, need)
+                    found = self._run(together, need, wait=True)
                 except Exception as own:
                     found = [own]
         self._samples |= {(each, need): sample for each, sample in zip(together, found, strict=True)}
 
-    def _run(self, specs: Sequence[Spec], need: Need) -> list[Sample | Exception]:
-        dataset = self.dataset(benchmark_of(need))
-        runs = measured(dataset, need, specs, self._load, self._store, self.settings)
+    def _run(self, specs: Sequence[Spec], need: Need, *, wait: bool) -> list[Sample | Exception]:
+        dataset = self.dataset(benchmark_of(need), wait=wait)
+        runs = measured(dataset, need, specs, self._load, self._store, self._settings_for(need), wait=wait)
         if isinstance(need, Maximize) and self._pictures:
             for spec, (run, images) in zip(specs, runs, strict=True):
                 path = self._pictures / f"maximizing-{spec.label}.png"
@@ -241,6 +292,7 @@ class LiveStudy(Study):
         laboratory: Where they are measured.
         alpha: Level of the intervals, both tails together.
         attacks: How attacks are run, where the paper leaves it open.
+        roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
     """
 
     def __init__(
@@ -252,22 +304,63 @@ class LiveStudy(Study):
         *,
         alpha: float,
         attacks: Attacks = Attacks(),
+        roles: Mapping[str, Spec] | None = None,
     ) -> None:
         self.name = name
         self.baseline = baseline.text
         self.subjects = tuple(spec.text for spec in subjects)
         self.surrogate = attacks.surrogate
-        others = (parse_spec(attacks.surrogate), laboratory.normaliser)
+        self._roles = roles
+        self._replicates = Replicates()
+        self._shortened: dict[tuple[int, int], tuple[Sample, Sample]] = {}
+        others = (parse_spec(attacks.surrogate), laboratory.normaliser, *(roles or {}).values())
         self._specs = {spec.text: spec for spec in (*others, baseline, *subjects)}
         self._laboratory = laboratory
         self._alpha = alpha
         self._attacks = attacks
 
+    def player(self, row: str) -> str:
+        """Name who plays a part, by the study's roles where it has any."""
+        if self._roles is None:
+            return super().player(row)
+        require(row in self._roles, f"nobody plays the part of {row} in this study")
+        return self._roles[row].text
+
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Measure a classifier's figure, or quote the paper's where the subject is one of its quoted rows."""
         if is_quoted(subject):
             return quoted(quantity, subject)
-        score, samples = self._score_and_samples(quantity, subject)
+        return self._figure(quantity, subject, *self._score_and_samples(quantity, subject))
+
+    def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
+        """Compare two quantities of one classifier; of one benchmark's on the images that were seen for both."""
+        asked = [self._score_and_samples(quantity, subject) for quantity in (first, second)]
+        if first.benchmark == second.benchmark:
+            fewest = min(len(sample["group"]) for score, samples in asked for sample in _own(score, samples))
+            asked = [(score, self._first_of(score, samples, fewest)) for score, samples in asked]
+        (before, of_before), (after, of_after) = asked
+        terms = [(1.0, before, of_before), (-1.0, after, of_after)]
+        return Comparison(
+            self._figure(first, subject, before, of_before),
+            replace(self._figure(second, subject, after, of_after), subject=f"its {second.title}"),
+            combination(terms, alpha=self._alpha, replicates=self._replicates),
+        )
+
+    def _first_of(self, score: Score, samples: Samples, images: int) -> Samples:
+        """Keep of each sample that a score is of the first images of the seeded order."""
+        kept = dict(samples)
+        for need in score.needs:
+            sample = samples[need]
+            if len(sample["group"]) > images:
+                key = id(sample), images
+                if key not in self._shortened:
+                    shortened = {name: values[:images] for name, values in sample.items()}
+                    # Kept with what it was cut from, so that no other sample can come to lie there.
+                    self._shortened[key] = sample, shortened
+                kept[need] = self._shortened[key][1]
+        return kept
+
+    def _figure(self, quantity: Quantity, subject: str, score: Score, samples: Samples) -> Figure:
         settings = self._laboratory.settings
         need = self._attacks.need(quantity)
         tags = {}
@@ -286,7 +379,7 @@ class LiveStudy(Study):
             quantity.title,
             quantity.where,
             subject,
-            estimate(score, samples, alpha=self._alpha),
+            estimate(score, samples, alpha=self._alpha, replicates=self._replicates),
             f"{how}, {settings.precision}, seed {settings.seed}",
             quantity.percent,
             tags,
@@ -305,11 +398,11 @@ class LiveStudy(Study):
         if len(live) == 1:
             # Against an exact number the figure's own interval decides, so that a verdict never contradicts it.
             ((weight, score, samples),) = live
-            own = estimate(score, samples, alpha=self._alpha)
+            own = estimate(score, samples, alpha=self._alpha, replicates=self._replicates)
             low, high = sorted((weight * own.low, weight * own.high))
             total = Estimate(weight * own.value, low, high, own.images)
         else:
-            total = combination(live, alpha=self._alpha)
+            total = combination(live, alpha=self._alpha, replicates=self._replicates)
         return Estimate(total.value + constant, total.low + constant, total.high + constant, total.images)
 
     def corruption_errors(self, subject: str) -> dict[str, float]:
@@ -379,6 +472,10 @@ class LiveStudy(Study):
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         score = find_score(self._attacks.need(quantity), quantity.score)
         return score, self._laboratory.samples_for(score, self._specs[subject])
+
+
+def _own(score: Score, samples: Samples) -> list[Sample]:
+    return [samples[need] for need in score.needs]
 
 
 def _or_raise(found: T | Exception) -> T:

@@ -85,6 +85,15 @@ IMAGENET_TOP1 = Quantity(
 
 SHAPE_BIAS = Quantity("shape_bias", "shape bias", "Table 3", "cue-conflict", "shape_bias", published_images=1201)
 
+
+def _in_top5(cue: str) -> Quantity:
+    name = f"{cue}_in_top5"
+    return Quantity(name, f"share of stimuli with their {cue} in the top 5", "Figure 4", "cue-conflict", name)
+
+
+SHAPE_IN_TOP5, TEXTURE_IN_TOP5 = _in_top5("shape"), _in_top5("texture")
+
+
 IMAGENET_A_TOP1 = Quantity(
     "imagenet_a_top1", "ImageNet-A top-1 accuracy", "Table 4", "imagenet-a", "top1", published_images=7500
 )

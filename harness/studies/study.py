@@ -39,6 +39,15 @@ class Study(ABC):
     subjects: tuple[str, ...]
     surrogate: str
 
+    def player(self, row: str) -> str:
+        """Name who plays the part of one of the paper's classifiers, or of a row that it quotes: by default itself.
+
+        Raises:
+            NotMeasured: Nobody does in this study.
+        """
+        require(is_quoted(row) or row in (self.baseline, *self.subjects, self.surrogate), f"the claim is about {row}")
+        return row
+
     def __repr__(self) -> str:
         return f"<study {self.name}>"
 
@@ -119,7 +128,8 @@ class Study(ABC):
         figures = self.figure(quantity, first), self.figure(quantity, second)
         if not unlike:
             require_alike(*figures)
-        return Comparison(*figures, self.combine([(1.0, quantity, first), (-1.0, quantity, second)]))
+        difference = self.combine([(1.0, quantity, first), (-1.0, quantity, second)])
+        return Comparison(*figures, difference, note=unlike if figures[0].unlike(figures[1]) else "")
 
     def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
         """Compare two quantities of one classifier, such as its accuracies on two benchmarks."""

@@ -87,6 +87,7 @@ CLAIMS = (
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
            repeatable=True),
     Option("--baseline", "spec that they are compared with", "SPEC"),
+    Option("--miniature-seed", "draw the miniature's test pictures from another seed than the pinned one", "N", "100"),
     Option("--report", "write verdicts.json there", "DIR", ini="report"),
     Option("--strict-data", "missing data is an error, not a skip"),
     Option("--claims-only", "judge from the store, measure nothing"),

@@ -232,13 +232,13 @@ def read_device(text: str) -> str:
     return _one_of("--device", text, DEVICES)
 
 
-def read_seed(text: str) -> int:
-    """Check --seed.
+def read_seed(text: str, flag: str = "--seed") -> int:
+    """Check --seed, or another option that is one.
 
     Raises:
         UsageError: It is no whole number in 0..2**32-1.
     """
-    return _whole("--seed", text, 0, 2**32 - 1)
+    return _whole(flag, text, 0, 2**32 - 1)
 
 
 def _one_of(flag: str, text: str, known: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ class Cast:
         mark: The marker that selects the study's tests.
         surrogate: The classifier that transferred attacks are made on.
         normaliser: The classifier whose errors ImageNet-C's and -P's metrics are divided by; None where nothing is run.
+        roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
     """
 
     study: str
@@ -43,15 +44,17 @@ class Cast:
     mark: str
     surrogate: Spec
     normaliser: Spec | None = None
+    roles: Mapping[str, Spec] | None = None
 
     @property
     def everyone(self) -> tuple[Spec, ...]:
-        """All that may be measured: the baseline, the subjects, the surrogate and the normaliser."""
-        return (self.baseline, *self.subjects, self.surrogate, *((self.normaliser,) if self.normaliser else ()))
+        """All that may be measured: the baseline, the subjects, the surrogate, the normaliser and those with a role."""
+        others = (*((self.normaliser,) if self.normaliser else ()), *(self.roles or {}).values())
+        return tuple(dict.fromkeys((self.baseline, *self.subjects, self.surrogate, *others)))
 
     def label(self, spec: Spec) -> str:
         """Name a classifier in test ids: its label, numbered where several specs share it."""
-        same = [each for each in dict.fromkeys(self.everyone) if each.label == spec.label]
+        same = [each for each in self.everyone if each.label == spec.label]
         return spec.label if len(same) == 1 else f"{spec.label}-{same.index(spec) + 1}"
 
 
@@ -61,7 +64,7 @@ def published_cast() -> Cast:
 
 
 def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
-    """Give a claim's test its studies, and each study's classifiers if it takes any.
+    """Give a test its studies, and each study's classifiers if it takes any: a claim's, or one marked with `studies`.
 
     A test may take `study` alone, `study` and `subject` (one of the subjects), `study` and `classifier` (the baseline
     or a subject), `study` and `extreme` (the baseline or the widest subject), `study` and `surrogate` (what transferred
@@ -69,11 +72,14 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     `narrower` and `wider` (neighbours among the subjects).
     """
     names = set(metafunc.fixturenames)
-    if "study" not in names or metafunc.definition.get_closest_marker("claim") is None:
+    named = [name for marker in metafunc.definition.iter_markers("studies") for name in marker.args]
+    if "study" not in names or not (named or metafunc.definition.get_closest_marker("claim")):
         return
     extra = next((each for each in _ROLES if names.issuperset(each)), ())
     rows, ids, marks = [], [], []
     for cast in casts:
+        if named and cast.study not in named:
+            continue
         choices: dict[tuple[str, ...], list[tuple[Spec, ...]]] = {
             (): [()],
             ("subject",): [(subject,) for subject in cast.subjects],
@@ -142,14 +148,14 @@ def quantities_of(item: pytest.Item) -> list[Quantity]:
 
 
 def measuring_plan(
-    items: Sequence[pytest.Item], casts: Sequence[Cast], needs: Callable[[Quantity], Iterable[Need]]
+    items: Sequence[pytest.Item], casts: Sequence[Cast], needs: Mapping[str, Callable[[Quantity], Iterable[Need]]]
 ) -> Mapping[Spec, list[Need]]:
     """List, per classifier of the live studies, what the selected tests will ask of it.
 
     Args:
         items: The selected tests.
         casts: Who appears in which study.
-        needs: From a quantity to what must be asked of a classifier to know it.
+        needs: By study, from a quantity to what must be asked of a classifier to know it.
     """
     by_study = {cast.study: cast for cast in casts}
     plan: dict[Spec, list[Need]] = {}
@@ -161,7 +167,7 @@ def measuring_plan(
         specs = {spec.text: spec for spec in cast.everyone}
         named = [specs[params[name]] for name in (*ASKED_OF, "narrower") if name in params]
         asked = [name for marker in item.iter_markers("needs") for name in marker.args]
-        asked += [need for quantity in quantities_of(item) for need in needs(quantity)]
+        asked += [need for quantity in quantities_of(item) for need in needs[cast.study](quantity)]
         for spec in [*(named or cast.subjects), cast.baseline]:
             plan[spec] = list(dict.fromkeys([*plan.get(spec, ()), *asked]))
     return plan

@@ -7,7 +7,7 @@ takes what an interrupted run did not reach for unused.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from syrupy.data import SnapshotCollection
@@ -15,8 +15,29 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
 from harness.files import replace_whole
+from harness.verdicts.estimates import Estimate
 
 TOLERANCE = 1e-9
+# Of a measured figure, as a share of its interval's half-width: what other sums in other orders may move it by.
+_OF_HALF_WIDTH = 0.1
+
+
+class Pin(NamedTuple):
+    """A number and how far from it a later one may lie."""
+
+    value: float
+    tolerance: float = TOLERANCE
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> "Pin":
+        """Pin an estimate, within what follows from its images: a tenth of the interval's half-width, or one image.
+
+        A figure without an interval is pinned as exact.
+        """
+        if estimate.is_exact or estimate.interval is None:
+            return cls(estimate.value)
+        half = (estimate.high - estimate.low) / 2
+        return cls(estimate.value, max(_OF_HALF_WIDTH * half, 1.5 / estimate.images))
 
 
 class Pins(SingleFileSnapshotExtension):
@@ -30,9 +51,10 @@ class Pins(SingleFileSnapshotExtension):
         """Put all pins into `snapshots/` beside `robustness_tests/`, in a folder a test file."""
         return str(Path(test_location.filepath).parent.parent / "snapshots" / test_location.basename)
 
-    def serialize(self, data: Mapping[str, float], **_: Any) -> str:
-        """Write numbers as JSON, each with the default tolerance."""
-        return _dump({name: {"value": value, "tolerance": TOLERANCE} for name, value in data.items()})
+    def serialize(self, data: Mapping[str, float | Pin], **_: Any) -> str:
+        """Write numbers as JSON, each with its tolerance, the default one where it brings none."""
+        pins = {name: value if isinstance(value, Pin) else Pin(value) for name, value in data.items()}
+        return _dump({name: pin._asdict() for name, pin in pins.items()})
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
         """Tell whether the same names are there and each value lies within its pin's tolerance."""

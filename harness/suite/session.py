@@ -1,7 +1,8 @@
 """One run of the suite: its options, its studies, and what it has to say at the end."""
 
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,28 @@ import pytest
 
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
+from harness.engines.settings import default_workers
 from harness.protocols.needs import Need
 from harness.records.store import RecordStore
-from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
 from harness.suite import flags, options, parameters, summary
+from harness.suite.claims import params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
+from harness.suite.shipped import Expected, Shipped
+from harness.verdicts.rules import Judgement, Verdict
+
+
+def share_cores(config: pytest.Config) -> None:
+    """Leave each worker of pytest-xdist its share of the cores, and have torch's threads sleep while they wait.
+
+    Threads that spin, which they do by default, take from others, tests beside them included, what these wait for.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    worker = getattr(config, "workerinput", None)
+    if worker:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, default_workers() // worker["workercount"])))
 
 
 class SuiteSession:
@@ -24,12 +40,13 @@ class SuiteSession:
 
     Args:
         config: pytest's configuration, with the suite's options parsed.
+        shipped: Gives the studies that come with the suite, from the seed of their test pictures.
 
     Raises:
         UsageError: An option's value is not understood.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, shipped: Callable[[int], Sequence[Shipped]]) -> None:
         def get(option: flags.Option) -> Any:
             return flags.value_of(option, config.getoption(option.dest), config.getini)
 
@@ -43,8 +60,11 @@ class SuiteSession:
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
         self.attacks = options.read_attacks(get)
         surrogate, normaliser = map(parse_spec, (self.attacks.surrogate, self.request.normaliser))
+        seed = options.read_seed(named["miniature_seed"], "--miniature-seed")
+        self.shipped = {each.cast.study: each for each in shipped(seed)}
         self.casts = (
             parameters.published_cast(),
+            *(each.cast for each in self.shipped.values()),
             Cast(PAPER, baseline, subjects, "full", surrogate, normaliser),
         )
         self._plan: Mapping[Spec, list[Need]] = {}
@@ -57,7 +77,7 @@ class SuiteSession:
         found = [name for name, folder in folders.items() if folder and folder.is_dir()]
         missing = [name for name in folders if name not in found]
         there = ", ".join(describe(name, roots) for name in found) or "nothing"
-        cast = self.casts[1]
+        cast = next(cast for cast in self.casts if cast.study == PAPER)
         return [
             f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
             f"missing {', '.join(missing) or 'nothing'}",
@@ -67,7 +87,9 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
-        self._plan = parameters.measuring_plan(items, self.casts, self.attacks.needs)
+        attacks = {cast.study: self.attacks for cast in self.casts}
+        attacks |= {name: each.attacks for name, each in self.shipped.items()}
+        self._plan = parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
 
     def study(self, name: str) -> Study:
         """Give a study by name, made when first asked for."""
@@ -80,7 +102,7 @@ class SuiteSession:
         if not (self.report and entries):
             return None
         settings = self.request.settings
-        live = any(entry["study"] != PUBLISHED and entry["value"] is not None for entry in entries)
+        live = any(entry["study"] == PAPER and entry["value"] is not None for entry in entries)
         environment = {
             "device": options.resolve_device(settings.device) if live else settings.device,
             "precision": settings.precision,
@@ -88,11 +110,52 @@ class SuiteSession:
         }
         return str(summary.write_json(self.report, entries, command=self._command, settings=environment))
 
+    def expect_failures(self, items: Sequence[pytest.Item]) -> None:
+        """Turn what shipped studies are known to fail into reasoned xfails, strict where that is pinned."""
+        for item in items:
+            shipped, expected = self._known(item)
+            if shipped and expected and expected.verdict is Verdict.FAILS:
+                item.add_marker(
+                    pytest.mark.xfail(reason=expected.reason, raises=AssertionError, strict=shipped.is_pinned)
+                )
+
+    def require_known(self, item: pytest.Item, judgement: Judgement) -> None:
+        """Fail a test of a shipped study that is undecided now, though its verdict is pinned."""
+        __tracebackhide__ = True
+        shipped, expected = self._known(item)
+        if shipped is None or not shipped.is_pinned or judgement.verdict is not Verdict.UNDECIDED:
+            return
+        known = expected.verdict if expected else Verdict.HOLDS
+        if known is not Verdict.UNDECIDED:
+            pytest.fail(f"pinned is that it {known}. {judgement}", pytrace=False)
+
+    def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
+        """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""
+        shipped = self.shipped.get(params_of(item).get("study", ""))
+        if shipped is None:
+            return None, None
+        test, _, case = item.name.partition("[")
+        return shipped, shipped.expects(test, case.rstrip("]").removeprefix(shipped.cast.study).removeprefix("-"))
+
     def _live(self, name: str) -> LiveStudy:
         settings = self.request.settings
+        if shipped := self.shipped.get(name):
+            laboratory = shipped.laboratory(self.request.records, settings, self._plan)
+            return self._live_study(shipped.cast, laboratory, shipped.attacks)
         settings = replace(settings, device=options.resolve_device(settings.device))
         cast = next(cast for cast in self.casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)
         laboratory = Laboratory(self.request.roots, store, settings, self._plan, self.request.normaliser, pictures)
-        return LiveStudy(name, cast.baseline, cast.subjects, laboratory, alpha=self.request.alpha, attacks=self.attacks)
+        return self._live_study(cast, laboratory, self.attacks)
+
+    def _live_study(self, cast: Cast, laboratory: Laboratory, attacks: Attacks) -> LiveStudy:
+        return LiveStudy(
+            cast.study,
+            cast.baseline,
+            cast.subjects,
+            laboratory,
+            alpha=self.request.alpha,
+            attacks=attacks,
+            roles=cast.roles,
+        )

@@ -61,15 +61,27 @@ def proportion(hits: int, images: int, alpha: float) -> Estimate:
     return Estimate(hits / images, float(low), float(high), images)
 
 
-def jackknife(
-    statistic: Callable[[NDArray[np.bool_]], float],
-    *,
-    groups: int,
-    images: int,
-    scale: float,
-    alpha: float,
-) -> Estimate:
-    """Estimate any smooth function of the records by leaving out one group of images at a time.
+def leave_one_out(statistic: Callable[[NDArray[np.bool_]], float], groups: int) -> NDArray[np.float64]:
+    """Compute a number of all groups of images, and with each left out.
+
+    Args:
+        statistic: Takes the mask of groups to keep, shape (groups,), and gives the number; all records of one image
+            belong to one group.
+        groups: How many groups there are, at least 2.
+
+    Returns:
+        Shape (1 + groups,): of all, then without each; these are NaN where a group can't be left out (too few images).
+    """
+    value = statistic(np.ones(groups, dtype=bool))
+    try:
+        left_out = [statistic(np.arange(groups) != group) for group in range(groups)]
+    except ValueError:
+        left_out = [math.nan] * groups
+    return np.array([value, *left_out])
+
+
+def jackknife(values: NDArray[np.float64], *, images: int, scale: float, alpha: float) -> Estimate:
+    """Estimate any smooth function of the records from what it is with one group of images left out at a time.
 
     Half-width = t * se + scale * ln(2 / alpha) / images, where se^2 = (G - 1) / G * sum_g (theta_(g) - mean)^2
     (delete-a-group jackknife; Shao & Tu, 1995, section 2.3) and t is Student's quantile with G - 1 degrees of
@@ -77,9 +89,8 @@ def jackknife(
     from looking like certainty.
 
     Args:
-        statistic: Takes the mask of groups to keep, shape (groups,), and gives the number; all records of one image
-            belong to one group, and so do both sides of a pair.
-        groups: How many groups there are, at least 2.
+        values: As `leave_one_out` gives them; of a sum, the sum of its terms', for both sides of a pair are in one
+            group.
         images: How many images were looked at.
         scale: What one image could change at most if it stood alone, in the metric's units (1 for shares).
         alpha: Both tails together, in (0, 1).
@@ -89,11 +100,8 @@ def jackknife(
     """
     from scipy.stats import t
 
-    everything = np.ones(groups, dtype=bool)
-    value = statistic(everything)
-    try:
-        left_out = np.array([statistic(np.arange(groups) != group) for group in range(groups)])
-    except ValueError:
+    value, left_out, groups = float(values[0]), values[1:], len(values) - 1
+    if not np.isfinite(left_out).all():
         return Estimate(value, -math.inf, math.inf, images)
     error = math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
     half = float(t.ppf(1 - alpha / 2, groups - 1)) * error + scale * math.log(2 / alpha) / images

@@ -79,11 +79,19 @@ class Figure:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two figures of one metric, and their difference, first minus second, paired where both saw the same images."""
+    """Two figures of one metric, and their difference, first minus second, paired where both saw the same images.
+
+    Attributes:
+        first: One figure.
+        second: The other.
+        difference: First minus second.
+        note: What a reader of a verdict on it must know, such as that the two were measured in different ways.
+    """
 
     first: Figure
     second: Figure
     difference: Estimate
+    note: str = ""
 
     def __repr__(self) -> str:
         return f"({self.first!r}, {self.second!r})"
@@ -94,6 +102,7 @@ class Comparison:
             self.first.as_exact(),
             self.second.as_exact(),
             Estimate.exact(self.difference.value, self.difference.images),
+            self.note,
         )
 
     def gap(self) -> Figure:
@@ -275,6 +284,7 @@ def _offset(figure: Figure, by: float) -> str:
 def _pointing(judgement: Judgement, comparison: Comparison, need: str) -> Judgement:
     """Say what decided where it was no interval of the figure's own: the paired difference, and what it must be."""
     difference, first, second = comparison.difference, comparison.first, comparison.second
+    judgement = judgement.because(comparison.note)
     if second.estimate.is_exact and math.isclose(difference.high - difference.low, first.width):
         return judgement
     return judgement.because(

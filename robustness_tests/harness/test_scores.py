@@ -1,6 +1,8 @@
 """Scores: what each benchmark's records are read for, on records made by hand."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from harness.errors import NotMeasured, UsageError
 from harness.metrics.perturbation import PERTURBATIONS
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.protocols.needs import Normaliser
-from harness.scores import combination, difference, estimate, find_score, make_sample, scores_of
+from harness.scores import Replicates, combination, difference, estimate, find_score, make_sample, scores_of
 from harness.verdicts.estimates import proportion
 
 
@@ -30,13 +32,14 @@ def imagenet(correct, in_top5=None, names=None):
     }
 
 
-def stimuli(rows):
-    """Records from (image, shape, texture, category by class, category by probability)."""
+def stimuli(rows, top5=None):
+    """Records from (image, shape, texture, category by class, category by probability), and classes of the top 5."""
     images, shapes, textures, by_class, by_category = zip(*rows, strict=True)
     return {
         "image": np.array(images, dtype=object),
         "digest": np.arange(len(rows), dtype=np.uint64),
         "own_prediction": np.array([CATEGORY_INDICES[name][0] for name in by_class], dtype=np.int16),
+        "top5": np.array(top5 or [range(5)] * len(rows), dtype=np.int16),
         "shape": np.array(shapes, dtype=object),
         "texture": np.array(textures, dtype=object),
         "category_probabilities": np.eye(16, dtype=np.float32)[[CATEGORIES.index(name) for name in by_category]],
@@ -73,6 +76,28 @@ def test_published_rule_counts_the_stray_stimulus_and_no_other_without_conflict(
     assert found["shape_bias"] == 2 / 5
     assert (found["shape_hits_geirhos"], found["texture_hits_geirhos"]) == (2, 1)
     assert found["shape_bias_geirhos"] == 2 / 3
+
+
+def test_top5_may_hold_a_class_of_either_cue_or_of_both_or_of_none():
+    cats, dogs, fish = CATEGORY_INDICES["cat"], CATEGORY_INDICES["dog"], range(5)  # fish belong to no category
+    rows = [
+        ("cat1-dog1.png", [fish[0], fish[1], fish[2], fish[3], cats[0]]),
+        ("cat2-dog1.png", [cats[3], cats[1], fish[0], cats[2], fish[1]]),  # three of the shape, counted once
+        ("cat3-dog1.png", [dogs[0], cats[1], fish[0], fish[1], fish[2]]),
+        ("cat4-dog1.png", [*fish]),
+        ("cat5-dog1.png", [CATEGORY_INDICES["bear"][0], *fish[:4]]),
+        # Without a conflict, so that they count for nothing, the stray one included.
+        ("bicycle6-bicycle3.webp", [CATEGORY_INDICES["bicycle"][0], *fish[:4]]),
+        ("dog1-dog2.png", [dogs[0], *fish[:4]]),
+    ]
+    cues = {"c": ("cat", "dog"), "b": ("bicycle", "bicycle"), "d": ("dog", "dog")}
+    columns = stimuli([(name, *cues[name[0]], "cat", "cat") for name, _ in rows], [top5 for _, top5 in rows])
+    samples = sample("cue-conflict", columns)
+    for name, hits in (("shape_in_top5", 3), ("texture_in_top5", 1)):
+        assert estimate(find_score("cue-conflict", name), samples, alpha=0.05) == proportion(hits, 5, 0.05), name
+    alone = sample("cue-conflict", {name: values[-2:] for name, values in columns.items()})
+    with pytest.raises(NotMeasured, match="no image has a shape and a texture of different categories"):
+        estimate(find_score("cue-conflict", "shape_in_top5"), alone, alpha=0.05)
 
 
 def test_imagenet_a_scores_on_records_by_hand():
@@ -125,6 +150,96 @@ def test_weighted_sums_are_of_their_terms():
     samples = sample("imagenet", imagenet([True] * 60 + [False] * 40))
     found = combination([(2.0, score, samples), (-0.5, score, samples)], alpha=0.05)
     assert found.value == pytest.approx(1.5 * 0.6)
+
+
+def jackknife_by_hand(terms, alpha):
+    """Leave out one group of 50 after another in a plain loop; gives the value and half the interval's width."""
+    from scipy.stats import t
+
+    def total(out):
+        found = 0
+        for weight, score, samples in terms:
+            some = {}
+            for need, columns in samples.items():
+                rows = [row for row, group in enumerate(columns["group"]) if group != out]
+                some[need] = {name: values[rows] for name, values in columns.items()}
+            found += weight * score.value(some)
+        return found
+
+    left_out = [total(group) for group in range(50)]
+    squares = sum((each - sum(left_out) / 50) ** 2 for each in left_out)
+    images = min(len(samples[score.needs[0]]["group"]) for _, score, samples in terms)
+    scale = sum(abs(weight) * score.scale_of(samples) for weight, score, samples in terms)
+    half = t.ppf(1 - alpha / 2, 49) * math.sqrt(49 / 50 * squares) + scale * math.log(2 / alpha) / images
+    return total(None), half
+
+
+def test_intervals_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    first, second, alexnet = (sequences(rng, per_perturbation=80, alexnet=place == 2) for place in range(3))
+    own = [sample("imagenet-p", columns) for columns in (first, second)]
+    beside = {Normaliser("imagenet-p"): make_sample("imagenet-p", [alexnet])}
+    mfr, distance = find_score("imagenet-p", "mfr"), find_score("imagenet-p", "mean_top5_distance")
+    known = Replicates()
+    for terms in (
+        [(1.0, mfr, own[0] | beside)],
+        [(1.0, distance, own[0])],
+        [(1.0, mfr, own[0] | beside), (-1.0, mfr, own[1] | beside)],
+        [(2.0, mfr, own[0] | beside), (-0.5, distance, own[1])],
+    ):
+        value, half = jackknife_by_hand(terms, 0.05)
+        for found in (combination(terms, alpha=0.05), combination(terms, alpha=0.05, replicates=known)):
+            assert found.value == pytest.approx(value)
+            # An end beyond what the number can be is cut off there.
+            assert found.high == pytest.approx(value + half)
+            assert len(terms) == 1 or found.low == pytest.approx(value - half)
+
+
+@pytest.fixture
+def counted():
+    """A score that is a mean, and the list of how many images were looked at, call by call."""
+    calls = []
+
+    def value(samples):
+        calls.append(len(samples["imagenet"]["correct"]))
+        return float(samples["imagenet"]["correct"].mean())
+
+    return replace(find_score("imagenet", "top1"), value=value, count=None), calls
+
+
+def test_replicates_are_computed_once_for_a_score_and_its_samples(counted):
+    score, calls = counted
+    first, second = (sample("imagenet", imagenet(np.arange(200) % each > 0)) for each in (2, 5))
+    known = Replicates()
+    once = estimate(score, first, alpha=0.05, replicates=known)
+    assert len(calls) == 51  # of all, and without each of 50 groups
+    assert (calls[0], sum(calls)) == (200, 200 * 50)
+    assert estimate(score, first, alpha=0.05, replicates=known) == once
+    estimate(score, dict(first), alpha=0.01, replicates=known)
+    assert len(calls) == 51
+    both = [(1.0, score, first), (-1.0, score, second)]
+    paired = combination(both, alpha=0.05, replicates=known)
+    assert len(calls) == 2 * 51
+    combination([(weight, score, samples) for weight, _, samples in both], alpha=0.05, replicates=known)
+    estimate(score, second, alpha=0.05, replicates=known)
+    assert len(calls) == 2 * 51
+    assert paired == combination(both, alpha=0.05)
+    assert len(calls) == 4 * 51  # nothing is kept where nobody keeps it
+
+
+def test_replicates_of_other_scores_and_other_samples_are_others(counted):
+    score, calls = counted
+    first, known = sample("imagenet", imagenet(np.arange(200) % 2 > 0)), Replicates()
+    known.of(score, first)
+    known.of(replace(score, name="another"), first)
+    known.of(score, sample("imagenet", imagenet(np.arange(200) % 2 > 0)))
+    assert len(calls) == 3 * 51
+    mfr, rng = find_score("imagenet-p", "mfr"), np.random.default_rng(0)
+    own = sample("imagenet-p", sequences(rng, per_perturbation=80))
+    beside = {Normaliser("imagenet-p"): make_sample("imagenet-p", [sequences(rng, 80, alexnet=True)])}
+    alone, normalised = known.of(mfr, own), known.of(mfr, own | beside)
+    assert normalised[0] == pytest.approx(mfr.value(own | beside))
+    assert alone[0] != normalised[0]
 
 
 def test_too_few_images_say_what_is_lacking():
@@ -210,14 +325,18 @@ def test_the_error_of_a_corruption_is_the_mean_over_its_severities():
         estimate(find_score("imagenet-c", "error_frost"), samples, alpha=0.05)
 
 
-def test_metrics_are_divided_by_the_normalisers_of_the_same_images_where_these_are_given():
+@pytest.mark.parametrize(("name", "place"), [("mfr", 0), ("mt5d", 1)])
+def test_metrics_are_divided_by_the_normalisers_of_the_same_images_where_these_are_given(name, place):
     rng = np.random.default_rng(0)
     columns, alexnet = sequences(rng), sequences(rng, alexnet=True)
     by_hand, others = flips_and_distances_by_loops(columns), flips_and_distances_by_loops(alexnet)
     samples = sample("imagenet-p", columns) | {Normaliser("imagenet-p"): make_sample("imagenet-p", [alexnet])}
-    score = find_score("imagenet-p", "mfr")
-    mfr = np.mean([by_hand[name][0] / others[name][0] for name in by_hand])
-    assert score.value(samples) == pytest.approx(mfr)
+    score = find_score("imagenet-p", name)
+    expected = np.mean([by_hand[cell][place] / others[cell][place] for cell in by_hand])
+    assert score.value(samples) == pytest.approx(expected)
+    # The most that one sequence can change: from 0 to 1, or to 15, over what it is divided by.
+    most = (1, 15)[place] * np.mean([1 / others[cell][place] for cell in others])
+    assert score.scale_of(samples) == pytest.approx(most)
     alone = {Normaliser("imagenet-p"): samples["imagenet-p"]} | sample("imagenet-p", columns)
     assert score.value(alone) == pytest.approx(1)
     # What the classifier and its normaliser share cancels, so that a classifier's ratio to itself is known exactly.

@@ -1,20 +1,25 @@
 """Opening a benchmark's folder: what is listed, and one clear error for each thing that can be wrong with it."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from data_fixtures.colours import write_cue_conflict, write_image, write_imagenet, write_imagenet_a, write_imagenet_c
+from data_fixtures.videos import list_imagenet_p
 from harness.benchmarks.catalog import BENCHMARKS, DataRoots, describe, open_benchmark, parse_placement
 from harness.benchmarks.classes import class_index, imagenet_a_classes
+from harness.benchmarks.dataset import PUBLISHED_FORM, Form
 from harness.errors import DataError, DataMissing, UsageError
 
 WNIDS = list(class_index())
+# Squares of 32 pixels, of classes of which 6 is one of ImageNet-A's 200 and 5 and 7 are none.
+SMALL = Form(side=32, classes=(5, 6, 7))
 
 
-def opened(name, root):
-    return open_benchmark(name, DataRoots(elsewhere={name: root}))
+def opened(name, root, form=PUBLISHED_FORM):
+    return open_benchmark(name, DataRoots(elsewhere={name: root}, form=form))
 
 
 def test_classes_are_the_published_ones():
@@ -30,7 +35,7 @@ def test_imagenet_labels_come_from_wnids_and_not_from_places(tmp_path, below):
     write_imagenet(tmp_path, [7, 400, 999], per_class=2)
     dataset = opened("imagenet", tmp_path / below)
     assert dataset.labels.tolist() == [7, 7, 400, 400, 999, 999]
-    assert (len(dataset), dataset.classes, dataset.presized, dataset.own_classes) == (6, 3, False, None)
+    assert (len(dataset), dataset.classes, dataset.side, dataset.own_classes) == (6, 3, None, None)
     assert dataset.path(3) == tmp_path / "val" / WNIDS[400] / "0001.png"
 
 
@@ -94,7 +99,7 @@ def test_imagenet_c_lists_75_cells_of_the_same_images(tmp_path):
     assert (len(dataset.cells), len(dataset.images), len(dataset)) == (75, 2, 150)
     assert (dataset.cells[0], dataset.cells[-1]) == ("gaussian_noise/1", "jpeg_compression/5")
     assert dataset.path(149) == tmp_path / "jpeg_compression" / "5" / WNIDS[6] / "0000.png"
-    assert dataset.presized
+    assert dataset.side == 224
 
 
 def _remove_cell(root):
@@ -216,3 +221,75 @@ def test_paths_of_all_pairs_are_there(tmp_path):
     assert len(paths) == 300
     assert all(path.is_file() for path in paths)
     assert np.array_equal(dataset.labels, [5, 5, 9, 9])
+
+
+def _write_imagenet(root):
+    write_imagenet(root, SMALL.classes, per_class=1)
+
+
+def _write_imagenet_a(root):
+    for index in SMALL.classes:
+        write_image(root / WNIDS[index] / "0000.png", index, size=(40, 30))
+
+
+def _write_imagenet_c(root):
+    write_imagenet_c(root, SMALL.classes, per_class=1)
+
+
+def _write_imagenet_p(root):
+    list_imagenet_p(root, SMALL.classes, per_class=1)
+
+
+def _write_cue_conflict(root):
+    write_cue_conflict(root, {"cat1-dog2": "cat"})
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "small", "published"),
+    [
+        pytest.param("imagenet", _write_imagenet, (None, (5, 6, 7)), (None, None), id="imagenet"),
+        pytest.param("imagenet-c", _write_imagenet_c, (32, (5, 6, 7)), (224, None), id="imagenet-c"),
+        pytest.param("imagenet-p", _write_imagenet_p, (32, (5, 6, 7)), (224, None), id="imagenet-p"),
+    ],
+)
+def test_a_form_says_the_side_and_the_classes_and_the_published_one_is_the_default(
+    tmp_path, name, write, small, published
+):
+    write(tmp_path)
+    in_small, as_published = opened(name, tmp_path, SMALL), open_benchmark(name, DataRoots(elsewhere={name: tmp_path}))
+    assert (in_small.side, in_small.own_classes) == small
+    assert (as_published.side, as_published.own_classes) == published
+    assert in_small.images == as_published.images
+    assert in_small.labels.tolist() == as_published.labels.tolist() == [5, 6, 7]
+
+
+def test_cue_conflict_has_the_forms_side_and_the_classes_of_its_categories_in_any_form(tmp_path):
+    _write_cue_conflict(tmp_path)
+    in_small, as_published = (opened("cue-conflict", tmp_path, form) for form in (SMALL, PUBLISHED_FORM))
+    assert (in_small.side, as_published.side) == (32, 224)
+    assert in_small.own_classes == as_published.own_classes
+    assert len(in_small.own_classes) == 207
+
+
+def test_imagenet_a_has_the_classes_of_its_form_and_no_others(tmp_path):
+    _write_imagenet_a(tmp_path)
+    dataset = opened("imagenet-a", tmp_path, SMALL)
+    assert (dataset.side, dataset.own_classes, dataset.labels.tolist()) == (None, (5, 6, 7), [5, 6, 7])
+    with pytest.raises(DataError, match=f"the 200 class folders of ImageNet-A; {WNIDS[5]} is not one of .*2 such"):
+        opened("imagenet-a", tmp_path)
+    for classes, wrong in (((5, 6, 7, 9), f"{WNIDS[9]} is missing"), ((5, 7), f"{WNIDS[6]} is not one of")):
+        with pytest.raises(DataError, match=f"the {len(classes)} class folders of ImageNet-A; {wrong} .*1 such"):
+            opened("imagenet-a", tmp_path, Form(classes=classes))
+
+
+def test_all_images_in_small_are_not_all_published_ones(tmp_path):
+    _write_imagenet_c(tmp_path)
+    many = {"images": ("x.JPEG",) * 50_000}
+    assert replace(opened("imagenet-c", tmp_path), **many).is_whole
+    assert not replace(opened("imagenet-c", tmp_path, SMALL), **many).is_whole
+
+
+def test_what_is_made_from_photographs_comes_in_the_published_form(tmp_path):
+    _write_imagenet(tmp_path)
+    dataset = open_benchmark("imagenet-c", DataRoots(photographs={"imagenet-c": tmp_path}, form=SMALL))
+    assert (dataset.side, dataset.own_classes) == (224, None)

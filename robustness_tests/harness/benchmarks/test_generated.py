@@ -45,6 +45,7 @@ def few_cells(monkeypatch):
     monkeypatch.setattr(imagenet_c, "CELLS", CELLS)
     monkeypatch.setattr(imagenet_p, "CELLS", ("translate", "zoom_blur"))
     monkeypatch.setattr(imagenet_p, "FRAMES", (41, 31))
+    monkeypatch.setattr(imagenet_p, "frames_of", lambda side: (41, 31))
 
 
 def files(folder):

@@ -2,11 +2,16 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
-from data_fixtures.videos import list_imagenet_p
+from data_fixtures.videos import list_imagenet_p, moving
+from harness.benchmarks.batches import batches
 from harness.benchmarks.classes import class_index
+from harness.benchmarks.dataset import Form
 from harness.benchmarks.imagenet_p import CELLS, FRAMES, open_imagenet_p
+from harness.benchmarks.images import Fitting
+from harness.benchmarks.videos import write_frames
 from harness.errors import DataError
 
 WNIDS = list(class_index())
@@ -18,13 +23,45 @@ def test_ten_cells_of_the_same_sequences_are_listed(tmp_path):
     assert dataset.labels.tolist() == [5, 5, 900, 900]
     assert dataset.path(0) == tmp_path / "gaussian_noise" / WNIDS[5] / "0000.mp4"
     assert dataset.path(39) == tmp_path / "snow" / WNIDS[900] / "0001.mp4"
-    assert (dataset.benchmark, dataset.presized, dataset.own_classes) == ("imagenet-p", True, None)
+    assert (dataset.benchmark, dataset.side, dataset.own_classes) == ("imagenet-p", 224, None)
 
 
 def test_only_translate_has_41_frames(tmp_path):
     dataset = open_imagenet_p(list_imagenet_p(tmp_path, [5], per_class=1))
     assert dict(zip(CELLS, FRAMES, strict=True)) == dict.fromkeys(CELLS, 31) | {"translate": 41}
     assert dataset.frames == FRAMES
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Sequences of 32 x 32, of which those of `translate` are there to be read: one is, one is wider."""
+    list_imagenet_p(tmp_path, [5, 6], per_class=1)
+    for index, width in ((5, 32), (6, 34)):
+        path = tmp_path / "translate" / WNIDS[index] / "0000.mp4"
+        write_frames(path, moving(16, 32, width), lossless=True)
+    return open_imagenet_p(tmp_path, Form(side=32, classes=(5, 6)))
+
+
+def read(dataset, index, fitting):
+    place = len(dataset.images) * CELLS.index("translate") + index
+    (batch,) = batches(dataset, np.array([place]), fitting, batch_size=1, workers=0)
+    return batch
+
+
+def test_frames_of_32_are_those_of_cifar_10_p(small):
+    assert dict(zip(CELLS, small.frames, strict=True)) == dict.fromkeys(CELLS, 31) | {
+        "translate": 16,
+        "motion_blur": 21,
+    }
+    batch = read(small, 0, Fitting(crop=32))
+    assert batch.frames == [16]
+    assert np.abs(batch.pixels.numpy().astype(int) - moving(16, 32, 32)).max() <= 3  # what the colour space rounds
+    assert read(small, 0, Fitting(crop=40)).pixels.shape == (16, 3, 40, 40)
+
+
+def test_frames_of_another_side_than_the_forms_are_refused(small):
+    with pytest.raises(DataError, match=rf"{WNIDS[6]}/0000.mp4 is 34 x 32, expected 32 x 32$"):
+        read(small, 1, Fitting(crop=32))
 
 
 def test_perturbations_for_validation_and_harder_noise_are_passed_over(tmp_path):

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_fixtures.colours import write_cue_conflict, write_imagenet
+from data_fixtures.colours import write_imagenet
 from harness.benchmarks.batches import _Pairs, batches
 from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.dataset import PUBLISHED_FORM, Form
 from harness.benchmarks.images import Fitting, is_unchanged, read_image
 from harness.errors import DataError
 
@@ -27,8 +28,8 @@ def photograph():
     return coarse.resize((300, 200), Image.Resampling.BICUBIC)
 
 
-def all_batches(name, root, fitting, *, batch_size=2, workers=0):
-    dataset = open_benchmark(name, DataRoots(elsewhere={name: root}))
+def all_batches(name, root, fitting, *, batch_size=2, workers=0, form=PUBLISHED_FORM):
+    dataset = open_benchmark(name, DataRoots(elsewhere={name: root}, form=form))
     return list(batches(dataset, np.arange(len(dataset)), fitting, batch_size=batch_size, workers=workers))
 
 
@@ -48,29 +49,45 @@ def test_interpolation_and_sizes_are_the_classifiers_own(tmp_path, photograph):
     assert np.array_equal(pixels[0], np.asarray(by_hand).transpose(2, 0, 1))
 
 
-def test_images_that_come_at_224_are_not_touched(tmp_path, photograph):
-    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
-    stimulus = photograph.resize((224, 224))
+@pytest.mark.parametrize("side", [224, 32])
+def test_images_that_come_at_the_forms_side_are_not_touched(tmp_path, photograph, side):
+    stimulus = photograph.resize((side, side))
     stimulus.save(tmp_path / "cat1-dog1.png")
-    pixels = all_batches("cue-conflict", tmp_path, Fitting(resize=300))[0].pixels.numpy()
+    fitting, form = Fitting(resize=300, crop=side), Form(side)
+    pixels = all_batches("cue-conflict", tmp_path, fitting, form=form)[0].pixels.numpy()
     assert np.array_equal(pixels[0], np.asarray(stimulus).transpose(2, 0, 1))
 
 
-def test_images_that_come_at_224_are_resized_to_another_crop_only(tmp_path, photograph):
-    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
-    stimulus = photograph.resize((224, 224))
+@pytest.mark.parametrize(("side", "crop"), [(224, 160), (32, 224)])
+def test_images_that_come_at_the_forms_side_are_resized_to_another_crop_only(tmp_path, photograph, side, crop):
+    stimulus = photograph.resize((side, side))
     stimulus.save(tmp_path / "cat1-dog1.png")
-    pixels = all_batches("cue-conflict", tmp_path, Fitting(resize=182, crop=160))[0].pixels.numpy()
+    pixels = all_batches("cue-conflict", tmp_path, Fitting(182, crop), form=Form(side))[0].pixels.numpy()
     assert np.array_equal(
-        pixels[0], np.asarray(stimulus.resize((160, 160), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+        pixels[0], np.asarray(stimulus.resize((crop, crop), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     )
 
 
-def test_images_that_should_come_at_224_and_do_not_are_refused(tmp_path, photograph):
-    write_cue_conflict(tmp_path, {"cat1-dog1": "cat"})
-    photograph.save(tmp_path / "cat1-dog1.png")
-    with pytest.raises(DataError, match=r"cat1-dog1.png is 300 x 200, expected 224 x 224"):
-        all_batches("cue-conflict", tmp_path, Fitting())
+@pytest.mark.parametrize(
+    ("form", "size", "message"),
+    [
+        pytest.param(PUBLISHED_FORM, (300, 200), "is 300 x 200, expected 224 x 224 as published$", id="published"),
+        pytest.param(Form(32), (32, 33), "is 32 x 33, expected 32 x 32$", id="small"),
+        pytest.param(Form(32), (224, 224), "is 224 x 224, expected 32 x 32$", id="published_for_small"),
+    ],
+)
+def test_images_of_another_side_than_the_forms_are_refused(tmp_path, photograph, form, size, message):
+    photograph.resize(size).save(tmp_path / "cat1-dog1.png")
+    with pytest.raises(DataError, match=rf"^cue-conflict: .*cat1-dog1.png {message}"):
+        all_batches("cue-conflict", tmp_path, Fitting(crop=form.side), form=form)
+
+
+def test_photographs_are_fitted_in_any_form(tmp_path, photograph):
+    write_imagenet(tmp_path, [0], per_class=1)
+    photograph.save(tmp_path / "val" / "n01440764" / "0000.png")
+    pixels = all_batches("imagenet", tmp_path, Fitting(40, 32), form=Form(32, (0,)))[0].pixels.numpy()
+    by_hand = photograph.resize((60, 40), Image.Resampling.BILINEAR).crop((14, 4, 46, 36))
+    assert np.array_equal(pixels[0], np.asarray(by_hand).transpose(2, 0, 1))
 
 
 def test_facts_are_of_the_files_bytes(tmp_path, photograph):

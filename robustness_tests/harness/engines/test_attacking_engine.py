@@ -143,6 +143,18 @@ def test_published_targets_are_drawn_for_the_images_path(dataset, store):
     assert (found["ladder_prediction"][~reached] == found["clean_prediction"][~reached][:, None]).all()
 
 
+@pytest.mark.parametrize("attack", [TARGETED, TRANSFERRED], ids=lambda attack: attack.name)
+def test_published_targets_are_drawn_among_the_datasets_own_classes(dataset, store, attack):
+    own, step = tuple(range(20)), replace(attack, ladder=(1,))
+    (found,) = measure(replace(dataset, own_classes=own), store, step)
+    assert set(found["target"].tolist()) <= set(own)
+    assert (found["target"] != found["label"]).all()
+    assert len(set(found["target"].tolist())) > 10
+    # The same store, and the targets of all 1000 classes are not taken from what was measured before.
+    (of_all,) = measure(dataset, store, step)
+    assert not set(of_all["target"].tolist()) <= set(own)
+
+
 def test_a_transferred_image_is_scored_by_whoever_reads_it(dataset, store):
     itself, other = measure(dataset, store, TRANSFERRED, RIGHT, NEXT)
     reached = itself["first_fooled"][:, 0] > 0
@@ -237,6 +249,17 @@ def test_restarts_and_following_make_other_records(dataset):
         for attack in (FAR, replace(FAR, restarts=2), replace(FAR, restarts=3), replace(FAR, follow=True))
     ]
     assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("attack", [FAR, TRANSFERRED], ids=lambda attack: attack.name)
+def test_records_of_other_classes_are_other_runs(dataset, attack):
+    keys = [
+        run_key(replace(dataset, own_classes=classes), attack, parse_spec(RIGHT), SETTINGS)
+        for classes in (None, (0, 1, 2), (0, 1, 3), (0, 12, 3))
+    ]
+    assert len({key.digest for key in keys}) == 4
+    assert keys[1].identity["classes"] == "0,1,2"
+    assert "classes" not in keys[0].identity  # records of published benchmarks are found as before
 
 
 def test_records_do_not_depend_on_how_they_were_computed(dataset):

@@ -2,11 +2,13 @@
 
 import logging
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from data_fixtures.colours import write_cue_conflict, write_image, write_imagenet, write_imagenet_a
+from harness.benchmarks import batches as decoding
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
@@ -67,8 +69,6 @@ def records(run, images):
 
 
 def measure(dataset, store, classifier, **settings):
-    from dataclasses import replace
-
     return records(*ask(dataset, store, classifier, replace(SETTINGS, **settings)))
 
 
@@ -152,6 +152,32 @@ def test_chunks_are_kept_one_by_one(tmp_path, store):
     run, _ = ask(dataset, store, Counting(), Settings(workers=0, batch_size=100))
     assert sorted(path.name[:9] for path in run.folder.glob("*.parquet")) == ["00000-256", "00001-44."]
     assert records(run, 300)["position"].tolist() == list(range(300))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The files that were decoded, in order."""
+    found, read_image = [], decoding.read_image
+    monkeypatch.setattr(decoding, "read_image", lambda path: found.append(path) or read_image(path))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keep", "other", "decoded"),
+    [
+        pytest.param({"keep_pixels": True}, "", 40, id="kept"),
+        pytest.param({"keep_pixels": True}, "&resize=100&crop=90", 80, id="kept_for_another_size"),
+        pytest.param({}, "", 80, id="by_default"),
+    ],
+)
+def test_files_are_decoded_once_for_all_of_one_size_where_pixels_are_kept(dataset, store, reads, keep, other, decoded):
+    second = Counting(RIGHT.replace("reads_colours", "reads_the_next_class") + other)
+    measure(dataset, store, Counting(), **keep)
+    found = measure(dataset, store, second, **keep)
+    assert (len(reads), len(set(reads)), second.images) == (decoded, 40, 40)
+    alone = measure(replace(dataset, decoded={}), RecordStore(store.root / "alone"), second)
+    assert all(np.array_equal(found[name], alone[name]) for name in alone)
+    assert bool(dataset.decoded) == bool(keep)
 
 
 def test_an_image_that_changed_is_said_and_its_chunk_alone_measured_again(tmp_path, store, caplog):
@@ -250,8 +276,6 @@ def test_cue_conflict_keeps_categories_and_their_probabilities(tmp_path, store):
     ids=["seed", "precision", "preprocessing", "classifier"],
 )
 def test_records_of_another_setting_are_not_taken(dataset, change):
-    from dataclasses import replace
-
     change = dict(change)
     other = parse_spec(change.pop("spec", RIGHT))
     assert (
@@ -261,8 +285,6 @@ def test_records_of_another_setting_are_not_taken(dataset, change):
 
 
 def test_records_do_not_depend_on_how_they_were_computed(dataset):
-    from dataclasses import replace
-
     key = run_key(dataset, "imagenet", parse_spec(RIGHT), SETTINGS)
     otherwise = replace(SETTINGS, batch_size=1, workers=9, images=3)
     assert key.digest == run_key(dataset, "imagenet", parse_spec(RIGHT), otherwise).digest

@@ -13,7 +13,7 @@ from harness.engines.local import measured
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError, NotMeasured
 from harness.protocols.maximizing import Maximize
-from harness.records.store import RecordStore
+from harness.records.store import Busy, RecordStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,6 +67,17 @@ def test_records_say_which_seed_and_which_unit(dataset, store):
     assert len(set(found["image"][:4])) == 2
     assert found["image"][4:].tolist() == ["noise-0"] * 2
     assert found["digest"].tolist() == [value for value in found["digest"][::2] for _ in range(2)]
+
+
+def test_what_another_process_makes_is_busy_for_who_does_not_wait(dataset, store):
+    load = Loading()
+    run, _ = make(dataset, store, load)
+    for chunk in run.folder.glob("*.parquet"):
+        chunk.unlink()
+    seen = load.images
+    with run.lock(), pytest.raises(Busy):
+        measured(dataset, NEED, [parse_spec(FINE)], load, store, Settings(workers=0), wait=False)
+    assert load.images == seen
 
 
 def test_a_second_run_makes_nothing(dataset, store, tmp_path):

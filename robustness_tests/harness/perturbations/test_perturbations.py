@@ -7,7 +7,7 @@ import pytest
 
 from data_fixtures import perturbed
 from data_fixtures.pictures import picture
-from harness.benchmarks.imagenet_p import CELLS, FRAMES
+from harness.benchmarks import imagenet_p
 from harness.errors import UsageError
 from harness.metrics.perturbation import PERTURBATIONS, VALIDATION_PERTURBATIONS
 
@@ -35,6 +35,8 @@ PINNED = {
 }
 # Spatter takes ten times as long as any other, and draws as snow does.
 QUICK = tuple(name for name in ALL if name != "spatter")
+SCRIPTS = {"224": perturbed.IMAGENET_P, "32": perturbed.CIFAR_10_P}
+by_set = pytest.mark.parametrize("parameters", SCRIPTS)
 
 
 @pytest.fixture(autouse=True)
@@ -55,23 +57,39 @@ def photograph(width=300, height=256, seed=3):
     return ((levels - levels.min()) / np.ptp(levels) * 255).round().astype(np.uint8)
 
 
+def photograph_for(parameters):
+    """A photograph of which frames are made with a set of parameters; CIFAR-10's are no larger than its frames."""
+    return photograph() if parameters == "224" else photograph(32, 32)
+
+
 def as_tensor(pixels):
     import torch
 
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def made_of(images, name, ids, seed=0):
+def made_of(images, name, ids, seed=0, **parameters):
     """Sequences of images, each (frames, h, w, 3)."""
     from harness.perturbations import perturb
 
-    return perturb([as_tensor(image) for image in images], name, ids, seed=seed).permute(0, 1, 3, 4, 2).numpy()
+    sequences = perturb([as_tensor(image) for image in images], name, ids, seed=seed, **parameters)
+    return sequences.permute(0, 1, 3, 4, 2).numpy()
 
 
 @functools.cache
-def frames_of(name):
+def frames_of(name, parameters="224"):
     """Frames of the photograph."""
-    return made_of([photograph()], name, ["n01440764/a"])[0]
+    return made_of([photograph_for(parameters)], name, ["n01440764/a"], parameters=parameters)[0]
+
+
+def made_plainly(name, parameters, *arguments):
+    """A frame of the photograph, by the oracle."""
+    return getattr(perturbed, name)(photograph_for(parameters), *arguments, SCRIPTS[parameters])
+
+
+def some_of(frames):
+    """A few of a sequence's places, the first and the last among them."""
+    return sorted({place for place in (0, 1, 14, 15, 24, 30) if place < len(frames)} | {len(frames) - 1})
 
 
 @functools.cache
@@ -81,7 +99,7 @@ def in_a_batch(name):
     Where nothing is random, with another seed and another id, which then must not matter.
     """
     seed, image_id = (0, "n01440764/a") if name in RANDOM else (1, "n01440764/b")
-    return made_of([perturbed.crop(photograph()), photograph()], name, [image_id] * 2, seed=seed)
+    return made_of([perturbed.crop(photograph(), SCRIPTS["224"]), photograph()], name, [image_id] * 2, seed=seed)
 
 
 def drawn(name, kind, *shape):
@@ -98,11 +116,15 @@ def assert_nearly_equal(frames, expected, *, differing=0.0):
     assert distances.max() <= 1
 
 
+@by_set
 @pytest.mark.parametrize("name", ALL)
-def test_frames_are_as_many_and_as_large_as_published(name):
-    count = dict(zip(CELLS, FRAMES, strict=True)).get(name, 31)
-    frames = frames_of(name)
-    assert (frames.shape, frames.dtype) == ((count, 224, 224, 3), np.uint8)
+def test_frames_are_as_many_and_as_large_as_published(name, parameters):
+    published = {"224": {"translate": 41}, "32": {"translate": 16, "motion_blur": 21}}[parameters]
+    count, side = published.get(name, 31), int(parameters)
+    frames = frames_of(name, parameters)
+    assert (frames.shape, frames.dtype) == ((count, side, side, 3), np.uint8)
+    listed = dict(zip(imagenet_p.CELLS, imagenet_p.frames_of(side), strict=True))
+    assert listed.get(name, 31) == count
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -114,44 +136,51 @@ def test_frames_are_those_of_this_version_of_the_generator(name):
     assert (frames.mean(), frames.std()) == pytest.approx(PINNED[name], abs=2e-4)
 
 
+@by_set
 @pytest.mark.parametrize("name", ["translate", "brightness", "gaussian_blur"])
-def test_frames_are_those_made_plainly(name):
-    frames = frames_of(name)
-    for frame in (0, 1, 14, 15, 30, len(frames) - 1):
-        assert_nearly_equal(frames[frame], getattr(perturbed, name)(photograph(), frame))
+def test_frames_are_those_made_plainly(name, parameters):
+    frames = frames_of(name, parameters)
+    for frame in some_of(frames):
+        assert_nearly_equal(frames[frame], made_plainly(name, parameters, frame))
 
 
+@by_set
 @pytest.mark.parametrize(
     ("name", "differing"),
     # Where pixels come from whole fractions of pixels, as when scaling to a half, values are often whole, and a last
     # bit decides whether they are cut down to the level below.
-    [("rotate", 1e-3), ("tilt", 1e-3), ("motion_blur", 1e-3), ("scale", 0.1), ("shear", 0.01), ("zoom_blur", 0.01)],
+    [("rotate", 1e-3), ("tilt", 1e-3), ("motion_blur", 1e-3), ("scale", 0.1), ("shear", 0.02), ("zoom_blur", 0.01)],
 )
-def test_frames_are_nearly_those_made_plainly(name, differing):
-    frames = frames_of(name)
-    for frame in (0, 1, 14, 15, 24, 30):
-        assert_nearly_equal(frames[frame], getattr(perturbed, name)(photograph(), frame), differing=differing)
+def test_frames_are_nearly_those_made_plainly(name, differing, parameters):
+    frames = frames_of(name, parameters)
+    for frame in some_of(frames):
+        assert_nearly_equal(frames[frame], made_plainly(name, parameters, frame), differing=differing)
 
 
+@by_set
 @pytest.mark.parametrize("name", ["gaussian_noise", "speckle_noise"])
-def test_noise_is_that_of_the_numbers_drawn(name):
-    noise = drawn(name, "normal", 30, 3, 224, 224).transpose(0, 2, 3, 1)
+def test_noise_is_that_of_the_numbers_drawn(name, parameters):
+    frames, side = frames_of(name, parameters), int(parameters)
+    noise = drawn(name, "normal", 30, 3, side, side).transpose(0, 2, 3, 1)
     for frame in (1, 2, 30):
-        expected = getattr(perturbed, name)(photograph(), noise[frame - 1])
-        assert_nearly_equal(frames_of(name)[frame], expected, differing=1e-5)
+        expected = made_plainly(name, parameters, noise[frame - 1])
+        assert_nearly_equal(frames[frame], expected, differing=1e-5)
 
 
-def test_shot_noise_is_that_of_the_numbers_drawn():
-    uniform = drawn("shot_noise", "uniform", 30, 3, 224, 224).transpose(0, 2, 3, 1)
-    expected = perturbed.shot_noise(photograph(), uniform[6])
-    assert_nearly_equal(frames_of("shot_noise")[7], expected, differing=1e-5)
+@by_set
+def test_shot_noise_is_that_of_the_numbers_drawn(parameters):
+    side = int(parameters)
+    uniform = drawn("shot_noise", "uniform", 30, 3, side, side).transpose(0, 2, 3, 1)
+    expected = made_plainly("shot_noise", parameters, uniform[6])
+    assert_nearly_equal(frames_of("shot_noise", parameters)[7], expected, differing=1e-5)
 
 
-def test_snow_is_that_of_the_numbers_drawn():
-    flakes = drawn("snow", "normal", 224, 224)
+@by_set
+def test_snow_is_that_of_the_numbers_drawn(parameters):
+    flakes = drawn("snow", "normal", int(parameters), int(parameters))
     for frame in (0, 7, 15, 30):
-        expected = perturbed.snow(photograph(), frame, flakes)
-        assert_nearly_equal(frames_of("snow")[frame], expected, differing=1e-3)
+        expected = made_plainly("snow", parameters, frame, flakes)
+        assert_nearly_equal(frames_of("snow", parameters)[frame], expected, differing=1e-3)
 
 
 def test_spatter_runs_down_as_the_numbers_drawn_say():
@@ -164,21 +193,23 @@ def test_spatter_runs_down_as_the_numbers_drawn_say():
     for frame, level in zip(frames, levels, strict=True):
         shine = level * rims(torch.from_numpy(level)[None])[0].numpy().astype(np.float32)
         weight = (shine / shine.max() * np.float32(0.6))[..., None]
-        unit = perturbed.crop(photograph()) / np.float32(255)
+        unit = made_plainly("crop", "224") / np.float32(255)
         water = np.array([175, 238, 238], np.float32) / np.float32(255)
         expected = (np.minimum(unit + weight * water, 1) * 255).astype(np.uint8)
         assert_nearly_equal(frames_of("spatter")[frame], expected, differing=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("name", "frame"),
+    ("parameters", "name", "frame"),
     [
-        *(("gaussian_noise", 0), ("shot_noise", 0), ("speckle_noise", 0), ("zoom_blur", 0)),
-        *(("translate", 20), ("rotate", 15), ("scale", 24), ("shear", 15)),
+        *(("224", name, 0) for name in ("gaussian_noise", "shot_noise", "speckle_noise", "zoom_blur")),
+        *(("224", "translate", 20), ("224", "rotate", 15), ("224", "scale", 24), ("224", "shear", 15)),
+        *(("32", name, 0) for name in ("gaussian_noise", "shot_noise", "zoom_blur")),
+        *(("32", "translate", 7), ("32", "rotate", 15), ("32", "scale", 15)),
     ],
 )
-def test_the_frame_that_is_not_perturbed_is_the_middle_of_the_photograph(name, frame):
-    assert np.array_equal(frames_of(name)[frame], perturbed.crop(photograph()))
+def test_the_frame_that_is_not_perturbed_is_the_middle_of_the_photograph(parameters, name, frame):
+    assert np.array_equal(frames_of(name, parameters)[frame], made_plainly("crop", parameters))
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "speckle_noise"])
@@ -253,3 +284,20 @@ def test_an_unknown_perturbation_names_the_known_ones():
 
     with pytest.raises(UsageError, match="unknown perturbation 'motion'; known: motion_blur"):
         perturb([as_tensor(photograph())], "motion", ["a"])
+
+
+def test_an_unknown_parameter_set_names_the_known_ones():
+    from harness.perturbations import perturb
+
+    with pytest.raises(UsageError, match="unknown parameter set '64'; known: 224, 32"):
+        perturb([as_tensor(photograph())], "translate", ["a"], parameters="64")
+
+
+def test_images_must_be_as_large_as_the_frames_of_their_parameter_set():
+    import torch
+
+    from harness.perturbations import perturb
+
+    assert perturb(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "translate", "a", parameters="32").shape[1] == 16
+    with pytest.raises(ValueError, match="at least 32 pixels"):
+        perturb(torch.zeros(1, 3, 31, 32, dtype=torch.uint8), "translate", "a", parameters="32")

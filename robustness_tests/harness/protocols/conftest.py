@@ -41,6 +41,13 @@ def images(network):
     return Images(pixels, labels, [f"n/{place}.png" for place in range(24)])
 
 
+@pytest.fixture(scope="session")
+def of_two_classes(images):
+    """The images, labelled 3 and 700 in turn, and of each the one of these that it is not."""
+    labels = np.array([3, 700] * 12, dtype=np.int16)
+    return images._replace(labels=labels), [700, 3] * 12
+
+
 class Seen(NamedTuple):
     """An iterate of the attack on one image.
 

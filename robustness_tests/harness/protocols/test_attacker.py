@@ -45,6 +45,11 @@ def test_untargeted_attacks_go_away_from_the_label_and_targeted_ones_to_a_class_
     assert targets == expected
 
 
+def test_of_two_classes_the_target_is_the_other(attacker, of_two_classes):
+    images, others = of_two_classes
+    assert attacker(Attack("published"), classes=(3, 700)).victims(*images).classes.tolist() == others
+
+
 def test_chosen_victims_keep_their_names_and_places(attacker, images, numbers):
     victims = attacker(Attack()).victims(*images)
     some = victims.only(numbers([place in (2, 5, 23) for place in range(24)]))

@@ -62,11 +62,16 @@ def test_starts_have_the_shape_that_was_asked_for():
 
 @pytest.mark.parametrize("label", [0, 4, 9])
 def test_targets_are_all_classes_but_the_label_each_as_often(label):
-    targets = [wrong_class(0, f"{number}.png", label, classes=10) for number in range(1500)]
+    targets = [wrong_class(0, f"{number}.png", label, range(10)) for number in range(1500)]
     counts = np.bincount(targets, minlength=10)
     assert len(counts) == 10
     assert counts[label] == 0
     assert np.abs(np.delete(counts, label) - 1500 / 9).max() < 4 * (1500 * (1 / 9) * (8 / 9)) ** 0.5
+
+
+def test_targets_are_drawn_from_the_classes_that_there_are():
+    targets = {wrong_class(0, f"{number}.png", 404, (8, 404, 999)) for number in range(50)}
+    assert targets == {8, 999}
 
 
 def test_there_are_1000_classes_unless_said_otherwise():

@@ -92,6 +92,12 @@ def test_published_scores_where_the_surrogate_first_takes_an_image_for_its_targe
     assert len(set(steps)) > 4
 
 
+def test_of_two_classes_the_target_is_the_other(run, of_two_classes):
+    images, others = of_two_classes
+    for found in run(PUBLISHED, images, classes=(3, 700)).values():
+        assert found["target"].tolist() == others
+
+
 def test_published_attacks_images_that_the_surrogate_is_wrong_about(run, images):
     found = run(PUBLISHED)["itself"]
     wrong = found["clean_prediction"] != images.labels

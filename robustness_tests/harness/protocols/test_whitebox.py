@@ -134,6 +134,11 @@ def test_following_changes_nothing_but_what_is_known_of_the_end(run):
         assert np.array_equal(followed[name], left[name], equal_nan=name.startswith(("loss", "zero")))
 
 
+def test_of_two_classes_the_target_is_the_other(run, of_two_classes):
+    images, others = of_two_classes
+    assert run(PUBLISHED["fast"], images, classes=(3, 700))["target"].tolist() == others
+
+
 @pytest.mark.parametrize("attack", [PUBLISHED["slow"], STANDARD["small_eps"]], ids=["published", "standard"])
 def test_wrong_images_are_not_attacked(run, images, attack):
     found = run(attack)

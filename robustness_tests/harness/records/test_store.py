@@ -2,13 +2,16 @@
 
 import json
 import logging
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
 
 from harness.errors import RecordsError
 from harness.records.schema import to_columns, to_table
-from harness.records.store import RecordStore, RunKey
+from harness.records.store import Busy, RecordStore, RunKey
 
 IDENTITY = {"weights": "sha256:1", "data": "2", "seed": "0"}
 
@@ -149,3 +152,32 @@ def test_a_store_that_can_not_be_made_names_the_option(tmp_path):
 
 def test_reading_takes_one_chunk_at_a_time(run):
     assert [len(chunk["position"]) for chunk in run.read(9)] == [4, 4, 1]
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from harness.records.store import RecordStore, RunKey
+
+with RecordStore(Path(sys.argv[1])).run(RunKey("imagenet", "a_classifier", {}, pairs=10, chunk=4)).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_another_process_holds_is_busy_until_it_lets_go(tmp_path):
+    store = RecordStore(tmp_path)
+    run, other = (store.run(RunKey("imagenet", name, {}, pairs=10, chunk=4)) for name in ("a_classifier", "another"))
+    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Busy, match=str(run.folder)), run.lock(wait=False):
+            pytest.fail("two hold it")
+        with other.lock(wait=False):  # another run is free
+            pass
+        threading.Timer(0.5, holder.stdin.close).start()
+        with run.lock():  # waits until it is let go
+            assert holder.wait(10) == 0
+    with run.lock(wait=False):
+        run.append(rows(0, 4))
+    assert run.missing(4).size == 0

@@ -1,9 +1,12 @@
 """The live study under attack: images are made once for all, and nobody keeps others from their figures."""
 
+from dataclasses import replace
+
 import pytest
 
 from data_fixtures.colours import write_imagenet
 from harness.benchmarks.catalog import DataRoots
+from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError
@@ -12,6 +15,7 @@ from harness.records.store import RecordStore
 from harness.scores import find_score
 from harness.studies import live, quantities
 from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.verdicts.rules import higher
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,9 +49,9 @@ def passes(monkeypatch):
     """What was measured, in order: the attack's name and the classifiers of each pass."""
     found, measured = [], live.measured
 
-    def watched(dataset, need, specs, *rest):
+    def watched(dataset, need, specs, *rest, **options):
         found.append((getattr(need, "name", need), [spec.text for spec in specs]))
-        return measured(dataset, need, specs, *rest)
+        return measured(dataset, need, specs, *rest, **options)
 
     monkeypatch.setattr(live, "measured", watched)
     return found
@@ -142,6 +146,14 @@ def test_the_surrogate_and_the_restarts_are_those_that_were_asked_for():
     assert attacks.needs(quantities.IMAGENET_TOP1) == ("imagenet",)
 
 
+def test_maximizing_images_are_searched_for_as_long_as_was_asked_for():
+    quantity = quantities.of_maximizing_images("maximized", "units that were maximized")
+    assert Attacks(maximizing_steps=5).need(quantity) == replace(quantity.maximize, steps=5)
+    assert Attacks().need(quantity) == quantity.maximize
+    attacked = quantities.whitebox_accuracy(0.06, 10)
+    assert Attacks(maximizing_steps=5).need(attacked) == Attacks().need(attacked)
+
+
 def test_the_papers_surrogate_and_two_restarts_are_the_default():
     assert Attacks().need(quantities.transfer_accuracy(0.06, "standard")) == Attack(
         "standard", surrogate="resnext50_32x4d"
@@ -182,3 +194,61 @@ def test_standard_figures_are_what_colours_allow(study):
 def test_box_crossings_are_of_the_steps_behind_the_figure(study):
     quantity = quantities.whitebox_accuracy(0.06, 10)
     assert study.box_crossings(quantity, RIGHT).estimate.value == pytest.approx(10 * 2 / 255 / 0.12)
+
+
+# By which the first images, and not the last ones, are those of class 3.
+SEED = 1
+
+
+@pytest.fixture
+def few(data, tmp_path):
+    """A study of 20 clean images, of which fewer are attacked the more the larger eps is."""
+    images = {0.01: 12, 0.06: 8}
+    laboratory = Laboratory(
+        DataRoots(data),
+        RecordStore(tmp_path / "records"),
+        Settings(workers=0, seed=SEED),
+        prefix=lambda need: 20 if need == "imagenet" else images[need.eps],
+    )
+    return LiveStudy(
+        "paper", parse_spec(NEXT), [parse_spec(RIGHT)], laboratory, alpha=1e-3, attacks=Attacks(SURROGATE, 1)
+    )
+
+
+def right_of_the_first(images):
+    """The share of images that are right, of the first of the seeded order; class 3 is painted wrong."""
+    labels = prefix_order(20, SEED)[:images] // 2
+    return (labels != 3).mean()
+
+
+def test_a_curve_is_of_the_images_that_both_points_were_measured_on(few):
+    mild, strong = (quantities.whitebox_accuracy(eps, 50, "standard") for eps in (0.01, 0.06))
+    assert len({right_of_the_first(images) for images in (20, 12, 8)}) == 3
+    first, second = few.curve([quantities.IMAGENET_TOP1, mild, strong], RIGHT)
+    # 2.55 levels fool nobody, and 15.3 all that were right.
+    for comparison, images in ((first, 12), (second, 8)):
+        estimates = comparison.first.estimate, comparison.second.estimate, comparison.difference
+        assert [estimate.images for estimate in estimates] == [images] * 3
+    assert first.first.estimate.value == first.second.estimate.value == pytest.approx(right_of_the_first(12))
+    assert first.difference.value == 0
+    assert second.second.estimate.value == pytest.approx(right_of_the_first(8))
+    assert second.difference.value == pytest.approx(-right_of_the_first(8))
+    assert first.second.subject == "its ImageNet top-1 accuracy"
+
+
+def test_either_side_of_a_comparison_may_be_of_fewer_images(few):
+    strong = quantities.whitebox_accuracy(0.06, 50, "standard")
+    ways = few.across(quantities.IMAGENET_TOP1, strong, RIGHT), few.across(strong, quantities.IMAGENET_TOP1, RIGHT)
+    assert ways[0].difference.value == -ways[1].difference.value == pytest.approx(right_of_the_first(8))
+    assert {each.estimate.images for way in ways for each in (way.first, way.second)} == {8}
+    # What is compared with nothing is of all images that were asked for.
+    assert few.figure(quantities.IMAGENET_TOP1, RIGHT).estimate.images == 20
+    assert few.figure(quantities.IMAGENET_TOP1, RIGHT).estimate.value == pytest.approx(right_of_the_first(20))
+
+
+def test_why_unlike_figures_are_compared_is_told_with_the_verdict(study):
+    accuracy, row = quantities.whitebox_accuracy(0.06, 10), "ALP (InceptionV3)"
+    comparison = study.compare(accuracy, RIGHT, row, unlike="other metrics")
+    assert comparison.note == "other metrics"
+    assert "other metrics" in str(higher(comparison))
+    assert study.compare(accuracy, RIGHT, NEXT, unlike="other metrics").note == ""

@@ -1,10 +1,13 @@
 """The live study: figures of known classifiers on known data, each classifier loaded once."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
+from data_fixtures.classifiers import ReadsColours
 from data_fixtures.colours import (
+    colour_of,
     write_cue_conflict,
     write_imagenet,
     write_imagenet_a,
@@ -20,15 +23,29 @@ from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
 from harness.studies import quantities
 from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.study import WSL
 from robustness_tests import test_pinned_figures
 
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
 WRONG = RIGHT.replace("reads_colours", "reads_the_next_class")
 # Wrong about all clean images, and right about those of ImageNet-C about which RIGHT is wrong.
 REVERSED = RIGHT.replace("reads_colours", "reads_the_class_before")
+# Takes class 112 for class 111.
+CONFUSED = RIGHT.replace("data_fixtures.classifiers:reads_colours", f"{__name__}:confuses_two")
 CLASSES = range(6, 26)
 # Errors of the classifier that is right: 1, 2 ... 5 of 20 images at severities 1 to 5.
 LEFT_WRONG = {(corruption, severity): severity for corruption in CORRUPTIONS for severity in SEVERITIES}
+
+
+def confuses_two():
+    """Make a classifier that sees nothing in the colour of class 112, and what is closest to it in class 111."""
+    import torch
+
+    model = ReadsColours()
+    with torch.no_grad():
+        model.colours[111] += 0.1 * (torch.tensor(colour_of(112)) - torch.tensor(colour_of(111))) / 255
+        model.colours[112] = -9
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +133,38 @@ def test_quoted_rows_are_compared_as_exact(study):
     assert comparison.difference.value == pytest.approx(0.3 - 0.959)
 
 
+def test_quantities_of_other_benchmarks_are_each_of_their_own_images(study):
+    comparison = study.across(quantities.IMAGENET_A_TOP1, quantities.IMAGENET_TOP1, RIGHT)
+    assert (comparison.first.estimate.images, comparison.second.estimate.images) == (200, 60)
+    assert comparison.difference.value == pytest.approx(1 - 57 / 60)
+
+
+@pytest.fixture
+def with_roles(data, study):
+    """A study in which two play parts of the paper's: of a classifier, and of a row that it quotes."""
+    roles = {WSL[0]: parse_spec(RIGHT), "Humans (Geirhos et al., 2019)": parse_spec(REVERSED)}
+    return LiveStudy("in parts", parse_spec(WRONG), [parse_spec(RIGHT)], study._laboratory, alpha=1e-3, roles=roles)
+
+
+def test_parts_are_played_by_whom_the_roles_say(with_roles):
+    assert with_roles.player(WSL[0]) == RIGHT
+    human = with_roles.player("Humans (Geirhos et al., 2019)")
+    assert human == REVERSED
+    # It is measured as anyone, and no number is quoted.
+    found = with_roles.compare(quantities.SHAPE_BIAS, RIGHT, human)
+    assert found.second.estimate.value == value(with_roles, quantities.SHAPE_BIAS, REVERSED)
+    for row in (WSL[1], "ResNet-50 (Geirhos et al., 2019)", RIGHT):
+        with pytest.raises(NotMeasured, match=f"^nobody plays the part of {re.escape(row)} in this study$"):
+            with_roles.player(row)
+
+
+def test_without_roles_everyone_plays_themselves(study):
+    for row in (RIGHT, WRONG, study.surrogate, "Humans (Geirhos et al., 2019)"):
+        assert study.player(row) == row
+    with pytest.raises(NotMeasured, match=f"^the claim is about {WSL[1]}$"):
+        study.player(WSL[1])
+
+
 def test_gains_are_of_the_subject_over_the_baseline(study):
     comparison = study.gain(quantities.IMAGENET_A_TOP1, RIGHT, times=2, over=quantities.IMAGENET_TOP1)
     assert comparison.first.estimate.value == pytest.approx(1 - value(study, quantities.IMAGENET_A_TOP1, WRONG))
@@ -160,18 +209,53 @@ def test_relative_errors_are_divided_by_the_normalisers_own(normalised):
     assert normalised().alexnet_clean_error(RIGHT) == 1
 
 
+def always_normalised(root, records, normaliser):
+    laboratory = Laboratory(
+        DataRoots(root), RecordStore(records), Settings(workers=0), normaliser=normaliser, always_normalise=True
+    )
+    return LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
+
+
+def test_the_normaliser_is_measured_where_this_is_asked_for(data, tmp_path):
+    study = always_normalised(data, tmp_path, REVERSED)
+    figure = study.figure(quantities.MCE, RIGHT)
+    assert figure.estimate.value == pytest.approx(0.15 / 0.85)
+    assert "normalised by reads_the_class_before on the same images" in figure.protocol
+    # By itself, it is exactly as robust as itself.
+    assert value(study, quantities.MCE, REVERSED) == 1
+
+
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory):
-    """A study of sequences of which frames 3 and 4 show the next class, but those of `tilt` alternate."""
+def sequence_data(tmp_path_factory):
+    """Sequences of which frames 3 and 4 show the next class, but those of `tilt` alternate."""
     root = tmp_path_factory.mktemp("sequences")
     write_imagenet_p(
         root / "imagenet-p",
         [111, 444],
         seen_as=lambda name, index, frame: index + (frame % 2 if name == "tilt" else frame in (3, 4)),
     )
+    return root
+
+
+@pytest.fixture(scope="module")
+def sequences(sequence_data, tmp_path_factory):
+    """A study of the sequences."""
     store = RecordStore(tmp_path_factory.mktemp("records"))
-    laboratory = Laboratory(DataRoots(root), store, Settings(workers=0), normaliser=REVERSED)
+    laboratory = Laboratory(DataRoots(sequence_data), store, Settings(workers=0), normaliser=REVERSED)
     return LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
+
+
+def test_sequences_are_divided_by_the_normalisers_own_flips_and_distances(sequence_data, tmp_path):
+    study = always_normalised(sequence_data, tmp_path, CONFUSED)
+    # Of each perturbation's two sequences the normaliser sees one flip, and the other two do.
+    figure = study.figure(quantities.MFR, RIGHT)
+    assert figure.estimate.value == pytest.approx(2)
+    assert "normalised by confuses_two on the same images" in figure.protocol
+    of_normaliser, own = study.top5_distances(CONFUSED), study.top5_distances(RIGHT)
+    assert set(own.values()).isdisjoint(of_normaliser.values())
+    expected = sum(own[name] / of_normaliser[name] for name in own) / 10
+    assert value(study, quantities.MT5D) == pytest.approx(expected)
+    assert value(study, quantities.MFR, CONFUSED) == value(study, quantities.MT5D, CONFUSED) == pytest.approx(1)
 
 
 def test_flip_probabilities_are_what_was_painted(sequences):

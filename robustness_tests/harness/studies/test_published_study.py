@@ -6,6 +6,7 @@ from harness.errors import NotMeasured
 from harness.studies import quantities
 from harness.studies.published import PublishedStudy
 from harness.studies.study import BASELINE, WSL, quoted
+from harness.verdicts.rules import higher
 
 STUDY = PublishedStudy()
 
@@ -48,6 +49,16 @@ def test_unlike_metrics_are_compared_only_where_it_is_said_why():
         STUDY.compare(accuracy, WSL[0], alp)
     comparison = STUDY.compare(accuracy, WSL[0], alp, unlike="the paper does")
     assert comparison.difference.value == pytest.approx(0.34384 - 0.279)
+    assert comparison.note == "the paper does"
+    assert "; the paper does" in f"; {higher(comparison).reason}"
+    assert STUDY.compare(accuracy, WSL[0], WSL[1], unlike="the paper does").note == ""
+
+
+def test_everyone_plays_their_own_part_and_who_does_not_appear_none():
+    for row in (BASELINE, *WSL, STUDY.surrogate, "ALP (InceptionV3)", "Humans (Geirhos et al., 2019)"):
+        assert STUDY.player(row) == row
+    with pytest.raises(NotMeasured, match="^the claim is about resnet18$"):
+        STUDY.player("resnet18")
 
 
 def test_the_author_ran_no_standard_attack():

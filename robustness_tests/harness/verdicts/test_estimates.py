@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.verdicts.estimates import Estimate, jackknife, proportion
+from harness.verdicts.estimates import Estimate, jackknife, leave_one_out, proportion
 
 
 def test_interval_of_no_hit_is_the_rule_of_three():
@@ -34,16 +34,36 @@ def test_interval_inverts_the_binomial_distribution():
     assert at_most(estimate.high) == pytest.approx(alpha / 2)
 
 
+def test_leaving_one_out_gives_all_and_then_all_but_each():
+    values = np.array([1.0, 2.0, 4.0, 8.0])
+    found = leave_one_out(lambda keep: float(values[keep].sum()), 4)
+    assert found.tolist() == [15, 14, 13, 11, 7]
+
+
+def test_leaving_one_out_of_too_few_is_no_number_and_too_few_at_all_is_said():
+    def needs_at_least(least):
+        def statistic(keep):
+            if keep.sum() < least:
+                raise ValueError("too few")
+            return 0.5
+
+        return statistic
+
+    assert leave_one_out(needs_at_least(3), 3).tolist() == pytest.approx([0.5, *[math.nan] * 3], nan_ok=True)
+    with pytest.raises(ValueError, match="too few"):
+        leave_one_out(needs_at_least(4), 3)
+
+
 def test_jackknife_of_a_mean_is_the_textbook_error():
     values = np.random.default_rng(0).normal(size=50)
-    estimate = jackknife(lambda keep: float(values[keep].mean()), groups=50, images=50, scale=0.0, alpha=0.05)
+    estimate = jackknife(leave_one_out(lambda keep: float(values[keep].mean()), 50), images=50, scale=0.0, alpha=0.05)
     half = 2.009575 * values.std(ddof=1) / math.sqrt(50)  # Student's 97.5 % quantile with 49 degrees of freedom
     assert estimate.value == pytest.approx(values.mean())
     assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-5)
 
 
 def test_images_that_agree_are_not_certainty():
-    estimate = jackknife(lambda keep: 0.0, groups=50, images=10, scale=1.0, alpha=1e-3)
+    estimate = jackknife(leave_one_out(lambda keep: 0.0, 50), images=10, scale=1.0, alpha=1e-3)
     assert estimate.high == pytest.approx(math.log(2000) / 10)
 
 
@@ -53,7 +73,7 @@ def test_too_few_images_to_leave_any_out_give_no_interval():
             raise ValueError("too few")
         return 0.5
 
-    estimate = jackknife(needs_every_group, groups=50, images=3, scale=1.0, alpha=1e-3)
+    estimate = jackknife(leave_one_out(needs_every_group, 50), images=3, scale=1.0, alpha=1e-3)
     assert (estimate.value, estimate.low, estimate.high) == (0.5, -math.inf, math.inf)
 
 
@@ -71,7 +91,7 @@ def test_intervals_cover_the_true_value(p):
 
         for name, estimate in (
             ("proportion", proportion(int(hits.sum()), 400, 0.1)),
-            ("jackknife", jackknife(mean, groups=50, images=400, scale=1.0, alpha=0.1)),
+            ("jackknife", jackknife(leave_one_out(mean, 50), images=400, scale=1.0, alpha=0.1)),
         ):
             misses[name] += not estimate.low <= p <= estimate.high
     assert max(misses.values()) <= 100 + 3 * math.sqrt(1000 * 0.1 * 0.9)

@@ -131,6 +131,19 @@ def test_a_comparison_without_intervals_is_exact():
     assert exact.difference.value == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("rule", [rules.lower, rules.higher])
+@pytest.mark.parametrize("width", [0.0, 0.05], ids=["exact", "with_interval"])
+def test_the_note_of_a_comparison_is_told_with_its_verdict(rule, width):
+    plain = comparison(0.7, 0.4, width)
+    noted = replace(plain, note="measured otherwise")
+    for each in (noted, noted.as_exact()):
+        assert rule(each).reason.startswith("measured otherwise")
+        assert "measured otherwise" in str(rule(each))
+    told, untold = rule(noted), rule(plain)
+    assert told.reason == "; ".join(filter(None, ("measured otherwise", untold.reason)))
+    assert replace(told, reason="") == replace(untold, reason="")
+
+
 def test_figures_with_other_tags_are_unlike():
     plain = figure(0.5)
     targeted = replace(plain, tags={"targeted": "random class", "scored": "every iterate"})

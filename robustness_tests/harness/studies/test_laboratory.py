@@ -1,0 +1,174 @@
+"""The laboratory: data are put in place when they are asked for, and processes share what there is to measure."""
+
+import threading
+
+import pytest
+
+from data_fixtures.colours import write_cue_conflict, write_imagenet
+from harness.benchmarks.catalog import DataRoots
+from harness.classifiers.loading import load
+from harness.classifiers.spec import parse_spec
+from harness.engines.local import run_key
+from harness.engines.settings import Settings
+from harness.errors import DataError, DataMissing
+from harness.protocols.attacks import Attack
+from harness.records.store import Busy, RecordStore
+from harness.studies import live
+from harness.studies.live import Laboratory
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RIGHT = parse_spec("python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1&resize=16&crop=16")
+NEXT = parse_spec(RIGHT.text.replace("reads_colours", "reads_the_next_class"))
+SETTINGS = Settings(workers=0)
+ATTACK = Attack("standard", ladder=(1,), restarts=1)
+
+
+def write(root, benchmark):
+    if benchmark == "imagenet":
+        write_imagenet(root / "imagenet", range(10), per_class=2)
+    else:
+        write_cue_conflict(root / "cue-conflict", {f"cat{place}-dog1": "cat" for place in range(6)})
+
+
+@pytest.fixture
+def data(tmp_path):
+    for benchmark in ("imagenet", "cue-conflict"):
+        write(tmp_path / "data", benchmark)
+    return DataRoots(tmp_path / "data")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "records")
+
+
+def test_a_benchmark_is_put_in_its_place_once_before_it_is_opened(tmp_path, store):
+    supplied = []
+
+    def supply(benchmark, *, wait):
+        supplied.append(benchmark)
+        write(tmp_path / "data", benchmark)
+
+    roots = DataRoots(tmp_path / "data")
+    with pytest.raises(DataMissing, match="imagenet: no folder"):
+        Laboratory(roots, store, SETTINGS).dataset("imagenet")
+    asked = Laboratory(roots, store, SETTINGS, supply=supply)
+    assert supplied == []
+    assert len(asked.dataset("imagenet")) == 20
+    assert asked.dataset("imagenet") is asked.dataset("imagenet")
+    assert supplied == ["imagenet"]
+    assert len(asked.samples(RIGHT, ["cue-conflict"])["cue-conflict"]["group"]) == 6
+    assert supplied == ["imagenet", "cue-conflict"]
+
+
+def test_what_is_wrong_with_a_supply_is_said_each_time_and_keeps_nothing_else_from_being_opened(data, store):
+    supplied = []
+
+    def supply(benchmark, *, wait):
+        supplied.append(benchmark)
+        if benchmark == "imagenet":
+            raise DataError("imagenet: the pictures were altered")
+
+    asked = Laboratory(data, store, SETTINGS, supply=supply)
+    for _ in range(2):
+        with pytest.raises(DataError, match="imagenet: the pictures were altered"):
+            asked.samples(RIGHT, ["imagenet"])
+    assert len(asked.dataset("cue-conflict")) == 6
+    assert supplied == ["imagenet", "cue-conflict"]
+
+
+def test_a_benchmark_that_another_process_puts_in_its_place_is_left_for_last(data, store, asked):
+    def supply(benchmark, *, wait):
+        if benchmark == "imagenet" and not wait:
+            raise Busy(benchmark)
+
+    laboratory = Laboratory(data, store, SETTINGS, {RIGHT: ["imagenet", "cue-conflict"]}, supply=supply)
+    assert len(laboratory.samples(RIGHT, ["imagenet"])["imagenet"]["group"]) == 20
+    assert asked == [["cue-conflict", False, True], ["imagenet", True, True]]
+    assert laboratory.dataset("imagenet", wait=False) is laboratory.dataset("imagenet")
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        pytest.param(None, {"imagenet": 20, ATTACK: 7}, id="all"),
+        pytest.param(5, {"imagenet": 5, ATTACK: 5}, id="fewer_by_the_settings"),
+        pytest.param(13, {"imagenet": 13, ATTACK: 7}, id="the_fewest"),
+    ],
+)
+def test_each_thing_is_asked_of_as_many_images_as_its_prefix_and_the_settings_say(data, store, images, expected):
+    settings = Settings(workers=0, images=images)
+    asked = Laboratory(data, store, settings, prefix=lambda need: 7 if need == ATTACK else 50)
+    found = asked.samples(RIGHT, [*expected])
+    assert {need: len(sample["group"]) for need, sample in found.items()} == expected
+    whole = Laboratory(data, store, SETTINGS).samples(RIGHT, ["imagenet"])["imagenet"]
+    for sample in found.values():  # the first of the order
+        assert sample["digest"].tolist() == whole["digest"][: len(sample["digest"])].tolist()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was tried to be measured, in order, each with whether to wait for others and whether this came to an end."""
+    tried, measured = [], live.measured
+
+    def watched(dataset, need, specs, *rest, wait):
+        tried.append([need, wait, False])
+        found = measured(dataset, need, specs, *rest, wait=wait)
+        tried[-1][2] = True
+        return found
+
+    monkeypatch.setattr(live, "measured", watched)
+    return tried
+
+
+class Holder(threading.Thread):
+    """Measures a run elsewhere: holds it until something has come to an end, or for some seconds at most."""
+
+    def __init__(self, run, has_ended):
+        super().__init__(daemon=True)
+        self._run, self._has_ended = run, has_ended
+        self.held = threading.Event()
+
+    def run(self):
+        with self._run.lock():
+            self.held.set()
+            for _ in range(200):
+                if self._has_ended():
+                    break
+                threading.Event().wait(0.05)
+
+
+def test_what_another_process_measures_is_left_for_last(data, store, asked):
+    laboratory = Laboratory(data, store, SETTINGS, {RIGHT: ["imagenet", ATTACK, "cue-conflict"]})
+    key = run_key(laboratory.dataset("imagenet"), "imagenet", RIGHT, SETTINGS, load)
+    holder = Holder(RecordStore(store.root).run(key), lambda: ["cue-conflict", False, True] in asked)
+    holder.start()
+    assert holder.held.wait(10)
+    found = laboratory.samples(RIGHT, ["imagenet"])
+    holder.join()
+    assert asked == [
+        ["imagenet", False, False],
+        [ATTACK, False, True],
+        ["cue-conflict", False, True],
+        ["imagenet", True, True],
+    ]
+    assert found["imagenet"]["correct"].all()
+
+
+def test_nobody_waits_where_nobody_else_measures(data, store, asked):
+    laboratory = Laboratory(data, store, SETTINGS, {RIGHT: ["imagenet", "cue-conflict"]})
+    laboratory.samples(RIGHT, ["cue-conflict"])
+    assert asked == [["cue-conflict", False, True], ["imagenet", False, True]]
+
+
+def test_a_transferred_attack_of_which_one_part_is_busy_waits_as_a_whole(data, store, asked):
+    attack = Attack("published", ladder=(1,), surrogate=RIGHT.text)
+    laboratory = Laboratory(data, store, SETTINGS, {spec: [attack, "imagenet"] for spec in (RIGHT, NEXT)})
+    key = run_key(laboratory.dataset("imagenet"), attack, NEXT, SETTINGS, load)
+    holder = Holder(RecordStore(store.root).run(key), lambda: ["imagenet", False, True] in asked)
+    holder.start()
+    assert holder.held.wait(10)
+    laboratory.samples(RIGHT, [attack])
+    holder.join()
+    assert asked == [[attack, False, False], ["imagenet", False, True], [attack, True, True]]
