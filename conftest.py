@@ -1,14 +1,17 @@
 """Hooks and fixtures of the suite; what they do lives in `harness.suite`."""
 
+import re
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from data_fixtures.miniature.study import miniature
 from harness.errors import HarnessError, UsageError
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, summary
-from harness.suite.session import SuiteSession
+from harness.suite.session import SuiteSession, share_cores
 from harness.verdicts.rules import Judgement, Verdict
 
 pytest_plugins = ["pytester"]
@@ -28,10 +31,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected."""
     pins.never_delete(config)
+    share_cores(config)
     try:
-        config.stash[SESSION] = SuiteSession(config)
+        config.stash[SESSION] = SuiteSession(config, lambda seed: [miniature(seed)])
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the harness's own tests where they are if only claims are asked for, none of which is among them."""
+    asked = set(re.findall(r"\w+", config.option.markexpr))
+    is_of_claims = asked & {"quick", "full"} and not asked & {"or", "not"}
+    return True if is_of_claims and collection_path == config.rootpath / "robustness_tests" / "harness" else None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what still runs beside the tests."""
+    if session := config.stash.get(SESSION, None):
+        session.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -47,8 +64,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is known to fail, and put the tests of the dearest classifier first."""
     parameters.drop_unpublished(items)
+    session = config.stash[SESSION]
     parameters.expect_failures(items)
-    parameters.dearest_first(items, config.stash[SESSION].casts)
+    session.expect_failures(items)
+    parameters.dearest_first(items, session.casts)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -108,7 +127,10 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
     """Give the function that takes a claim's judgement down and hands it back to be asserted."""
 
     def take_down(judgement: Judgement) -> Judgement:
-        claims.enter(request.node, judgement, alpha=request.config.stash[SESSION].request.alpha)
+        session = request.config.stash[SESSION]
+        judgement = session.explained(request.node, judgement)
+        claims.enter(request.node, judgement, alpha=session.request.alpha)
+        session.require_known(request.node, judgement)
         if judgement.verdict in (Verdict.UNDECIDED, Verdict.NOT_RUN):
             pytest.skip(str(judgement))
         if not judgement:

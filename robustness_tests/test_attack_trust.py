@@ -182,6 +182,7 @@ def test_attacks_never_help(study, classifier, quantity, verdict):
 
 
 @pytest.mark.claim("T10")
+@pytest.mark.studies("published", "paper")
 @pytest.mark.parametrize(
     "quantity",
     [
@@ -219,6 +220,7 @@ def test_restarts_agree(study, classifier, quantity, verdict):
 
 
 @pytest.mark.claim("T13")
+@pytest.mark.studies("published", "paper")
 @pytest.mark.parametrize("quantity", [pytest.param(missed_outcomes(attack), id=named(attack)) for attack in ALL])
 def test_the_attack_finds_what_there_is_to_find(study, quantity, verdict):
     """T13: where the worst case in the box is known in closed form, the attack finds it, and nothing beyond."""

@@ -22,7 +22,7 @@ def test_subject_has_a_higher_shape_bias_than_the_baseline(study, subject, verdi
 @pytest.mark.claim("C13")
 def test_subject_has_a_higher_shape_bias_than_resnet50(study, subject, verdict):
     """C13: every WSL model has a higher shape bias than ResNet-50."""
-    assert verdict(higher(study.compare(SHAPE_BIAS, subject, RESNET50)))
+    assert verdict(higher(study.compare(SHAPE_BIAS, subject, study.player(RESNET50))))
 
 
 @pytest.mark.claim("C14")
@@ -34,10 +34,11 @@ def test_classifier_stays_far_more_texture_biased(study, classifier, reference, 
 
     "Far" is read as 25 points of shape bias.
     """
-    assert verdict(lower(study.compare(SHAPE_BIAS, classifier, reference), by=0.25))
+    assert verdict(lower(study.compare(SHAPE_BIAS, classifier, study.player(reference)), by=0.25))
 
 
 @pytest.mark.claim("N3")
+@pytest.mark.studies("published", "paper")
 def test_figure_is_the_printed_one(study, classifier, verdict):
     """N3: each number of Table 3 is met within 0.06 points, the rounding of the cells included."""
     printed = quoted(SHAPE_BIAS, classifier).estimate.value

@@ -59,6 +59,7 @@ def test_the_baseline_falls_far_from_imagenet_to_imagenet_a(study, verdict):
 
 
 @pytest.mark.claim("N4")
+@pytest.mark.studies("published", "paper")
 @pytest.mark.parametrize("quantity", TABLE4)
 def test_figure_is_the_printed_one(study, classifier, quantity, verdict):
     """N4: each number of Table 4 is met within 0.06 points, the rounding of the cells included."""

@@ -20,7 +20,7 @@ _CELL = SIDE * _ENLARGED
 _GAP, _MARGIN, _HEADING = 4, 190, 30
 _PAPER, _INK = (250, 250, 248), (20, 20, 20)
 # Rows of each set: every category is in each.
-_ROWS = {"train": 3, "pretrain": 4, "validation": 3, "conflict": 5, "hard": 4}
+_ROWS = {"train": 3, "pretrain": 4, "stylised": 3, "validation": 3, "conflict": 5, "hard": 4}
 _SEVERITIES_SHOWN = (1, 3, 5)
 
 Row = tuple[str, NDArray[np.uint8]]

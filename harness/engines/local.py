@@ -74,7 +74,7 @@ def measured(
         return [maximized(dataset, need, spec, load, store, settings, wait=wait) for spec in specs]
     runs = [store.run(run_key(dataset, need, spec, settings, load)) for spec in specs]
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
-    is_current = _freshness(dataset, settings.seed) if settings.measure else None
+    is_current = _freshness(dataset, settings.seed) if settings.measure and not settings.is_checked else None
     lacking = [run.missing(images, is_current) for run in runs]
     if not any(map(len, lacking)):
         return [(run, images) for run in runs]

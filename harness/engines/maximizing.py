@@ -1,7 +1,9 @@
 """Makes the maximizing images that a store lacks: a chunk of records a seed image."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ from harness.records.schema import Columns
 from harness.records.store import RecordStore, Run, RunKey
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from harness.classifiers.spec import Spec
 
 
@@ -31,13 +35,13 @@ class SeedImage:
     Attributes:
         name: Its path, or noise-<k>.
         digest: First 8 bytes of the sha256 of its file; 0 for noise.
-        pixels: uint8, shape (3, crop, crop), RGB.
+        pixels: Gives it as the classifier sees it: uint8, shape (3, crop, crop), RGB.
         photograph: Whether it is one, and not noise.
     """
 
     name: str
     digest: int
-    pixels: NDArray[np.uint8]
+    pixels: Callable[[], NDArray[np.uint8]]
     photograph: bool
 
     def on_the_way(self, place: int) -> str:
@@ -109,9 +113,9 @@ def _key(
 
 
 def _seeds(dataset: Dataset, need: Maximize, spec: "Spec", seed: int) -> list[SeedImage]:
-    """Read the seed images as the classifier sees them, and draw the noise."""
+    """Read the seed images; they are brought to the classifier's size, and the noise is drawn, when they are used."""
     preprocessing = spec.preprocessing
-    fit = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation).transform(side=None)
+    fitting = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
     paths = [Path(name).expanduser() for name in need.seeds]
     if not paths:
         if len(dataset) < need.photographs:
@@ -120,12 +124,20 @@ def _seeds(dataset: Dataset, need: Maximize, spec: "Spec", seed: int) -> list[Se
     seeds = []
     for path in paths:
         image, facts = read_image(path)
-        seeds.append(SeedImage(str(path), facts.digest, fit(image).numpy(), True))
+        seeds.append(SeedImage(str(path), facts.digest, partial(_fitted, fitting, image), True))
     for number in range(need.noise):
-        drawn = np.random.RandomState([seed, number, zlib.crc32(b"noise")])
-        pixels = drawn.randint(0, 256, (3, preprocessing.crop, preprocessing.crop)).astype(np.uint8)
-        seeds.append(SeedImage(f"noise-{number}", 0, pixels, False))
+        seeds.append(SeedImage(f"noise-{number}", 0, partial(_noise, seed, number, preprocessing.crop), False))
     return seeds
+
+
+def _fitted(fitting: Fitting, image: "Image.Image") -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = fitting.transform(side=None)(image).numpy()
+    return pixels
+
+
+def _noise(seed: int, number: int, side: int) -> NDArray[np.uint8]:
+    drawn = np.random.RandomState([seed, number, zlib.crc32(b"noise")])
+    return drawn.randint(0, 256, (3, side, side)).astype(np.uint8)
 
 
 def _make(
@@ -143,7 +155,7 @@ def _make(
     for done, place in enumerate(missing):
         seed = seeds[place]
         with blaming(spec.text, seed.on_the_way, "maximizing images"):
-            columns = search(seed.pixels, progress.after(done * need.steps))
+            columns = search(seed.pixels(), progress.after(done * need.steps))
         positions = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
         run.append({"position": positions, **_context(seed, need.unit_count), **columns})
 

@@ -25,6 +25,7 @@ class Settings:
         seed: Seed of the order in which images are seen.
         images: Only the first so many of that order; None for all.
         measure: False to judge from the store alone.
+        is_checked: Whether files were checked as a whole already, and need not be looked at one by one.
         keep_pixels: Keep what was decoded in memory for the next classifier; for small benchmarks, with 0 workers.
     """
 
@@ -35,6 +36,7 @@ class Settings:
     seed: int = 0
     images: int | None = None
     measure: bool = True
+    is_checked: bool = False
     keep_pixels: bool = False
 
 

@@ -225,7 +225,7 @@ def _mt5d(samples: Samples) -> float:
 
 
 def _mean_inverse(values: Mapping[str, float]) -> float:
-    return sum(1 / value for value in values.values()) / len(values)
+    return sum(1 / value if value else math.inf for value in values.values()) / len(values)
 
 
 def _mfr_scale(samples: Samples) -> float:

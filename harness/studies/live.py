@@ -1,6 +1,6 @@
 """Studies of classifiers that are measured now: each loaded once, all figures from records."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,7 +103,8 @@ class Laboratory:
             AlexNet.
         pictures: A folder into which maximizing images are drawn; None to draw none.
         supply: Puts a benchmark into its place before it is opened; None where benchmarks lie there.
-        prefix: From a need to how many images of the seeded order it is asked of; None for as many as the settings say.
+        prefix: From a classifier and a need to how many images of the seeded order it is asked of; None for as many as
+            the settings say.
         always_normalise: Whether the normaliser is measured where its records are not there.
     """
 
@@ -117,7 +118,7 @@ class Laboratory:
         pictures: Path | None = None,
         *,
         supply: Supply | None = None,
-        prefix: Callable[[Need], int] | None = None,
+        prefix: Callable[[Spec, Need], int] | None = None,
         always_normalise: bool = False,
     ) -> None:
         self.settings = settings
@@ -206,7 +207,7 @@ class Laboratory:
         """Read the normaliser's records of a benchmark, if they are in the store."""
         if self._always_normalise:
             return self.samples(self.normaliser, [benchmark])[benchmark]
-        settings = replace(self._settings_for(benchmark), measure=False)
+        settings = replace(self._settings_for(self.normaliser, benchmark), measure=False)
         dataset = self.dataset(benchmark)
         try:
             ((run, images),) = measured(dataset, benchmark, [self.normaliser], self._load, self._store, settings)
@@ -214,11 +215,11 @@ class Laboratory:
             return None
         return make_sample(benchmark, run.read(images, columns_of(benchmark)))
 
-    def _settings_for(self, need: Need) -> Settings:
+    def _settings_for(self, spec: Spec, need: Need) -> Settings:
         """Say how something is measured: of fewer images, where it is asked of fewer."""
         if self._prefix is None:
             return self.settings
-        most = self._prefix(need)
+        most = self._prefix(spec, need)
         return replace(self.settings, images=most if self.settings.images is None else min(most, self.settings.images))
 
     def _measure(self, spec: Spec, need: Need, *, wait: bool) -> None:
@@ -247,7 +248,7 @@ class Laboratory:
 
     def _run(self, specs: Sequence[Spec], need: Need, *, wait: bool) -> list[Sample | Exception]:
         dataset = self.dataset(benchmark_of(need), wait=wait)
-        runs = measured(dataset, need, specs, self._load, self._store, self._settings_for(need), wait=wait)
+        runs = measured(dataset, need, specs, self._load, self._store, self._settings_for(specs[0], need), wait=wait)
         if isinstance(need, Maximize) and self._pictures:
             for spec, (run, images) in zip(specs, runs, strict=True):
                 path = self._pictures / f"maximizing-{spec.label}.png"
@@ -262,6 +263,20 @@ class Laboratory:
         """
         ((run, images),) = measured(self.dataset(need.benchmark), need, [spec], self._load, self._store, self.settings)
         draw_maximizing_images(need, run.read(images), path, spec.label)
+
+    def measure_backwards(self) -> Iterator[tuple[Spec, Need]]:
+        """Measure all that is planned, last things first, passing over what another process is at.
+
+        Yields:
+            What was looked at, whatever came of it: who asks for its samples is told.
+        """
+        for spec in reversed(self._plan):
+            for need in reversed(self._plan[spec]):
+                if (spec, need) not in self._samples:
+                    with suppress(Busy):
+                        self._measure(spec, need, wait=False)
+                yield spec, need
+            self._let_go()
 
     def _load(self, spec: Spec) -> "Classifier":
         if spec not in self._loaded:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.records.store import RecordStore
 from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
-from harness.suite import flags, options, parameters, summary
+from harness.suite import ahead, flags, options, parameters, summary
 from harness.suite.claims import params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.shipped import Expected, Shipped
@@ -25,11 +26,7 @@ from harness.verdicts.rules import Judgement, Verdict
 
 
 def share_cores(config: pytest.Config) -> None:
-    """Leave each worker of pytest-xdist its share of the cores, and have torch's threads sleep while they wait.
-
-    Threads that spin, which they do by default, take from others, tests beside them included, what these wait for.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Leave each worker of pytest-xdist its share of the cores: threads of several that want all of them stall."""
     worker = getattr(config, "workerinput", None)
     if worker:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, default_workers() // worker["workercount"])))
@@ -69,6 +66,14 @@ class SuiteSession:
         )
         self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
+        self._is_worker = hasattr(config, "workerinput")
+        self._ahead: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """End what was started to measure ahead."""
+        if self._ahead:
+            self._ahead.terminate()
+            self._ahead.wait()
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
@@ -114,10 +119,15 @@ class SuiteSession:
         """Turn what shipped studies are known to fail into reasoned xfails, strict where that is pinned."""
         for item in items:
             shipped, expected = self._known(item)
-            if shipped and expected and expected.verdict is Verdict.FAILS:
-                item.add_marker(
-                    pytest.mark.xfail(reason=expected.reason, raises=AssertionError, strict=shipped.is_pinned)
-                )
+            if shipped and expected:
+                strict = shipped.is_pinned and expected.verdict is Verdict.FAILS
+                item.add_marker(pytest.mark.xfail(reason=expected.reason, raises=AssertionError, strict=strict))
+
+    def explained(self, item: pytest.Item, judgement: Judgement) -> Judgement:
+        """Add why a verdict is undecided, where that is known of a shipped study."""
+        _, expected = self._known(item)
+        undecided = judgement.verdict is Verdict.UNDECIDED
+        return judgement.because(expected.reason) if expected and undecided else judgement
 
     def require_known(self, item: pytest.Item, judgement: Judgement) -> None:
         """Fail a test of a shipped study that is undecided now, though its verdict is pinned."""
@@ -140,6 +150,8 @@ class SuiteSession:
     def _live(self, name: str) -> LiveStudy:
         settings = self.request.settings
         if shipped := self.shipped.get(name):
+            if settings.measure and not self._is_worker:
+                self._ahead = ahead.start(shipped, self.request.records, settings, self._plan)
             laboratory = shipped.laboratory(self.request.records, settings, self._plan)
             return self._live_study(shipped.cast, laboratory, shipped.attacks)
         settings = replace(settings, device=options.resolve_device(settings.device))

@@ -22,7 +22,7 @@ class Expected:
     Attributes:
         test: The test function's name.
         cases: Pattern of the ids of its parameters, the study's name aside, e.g. `*-eps_0.1`.
-        verdict: What it says.
+        verdict: What it says: fails, or undecided where it is too close to call and may come out either way.
         reason: Why, with what was measured.
     """
 
@@ -45,12 +45,14 @@ class Shipped:
         attacks: How attacks are run in it.
         laboratory: From the folder of records, the settings and the plan to where it is measured.
         expected: What is known to be otherwise than that a claim holds.
+        factory: Makes this study again in another process; picklable.
         is_pinned: Whether it is on the very pictures for which that is known: then any other verdict is a failure.
     """
 
     cast: Cast
     attacks: Attacks
     laboratory: Callable[[Path, Settings, Plan], Laboratory]
+    factory: "Callable[[], Shipped]"
     expected: tuple[Expected, ...] = ()
     is_pinned: bool = True
 

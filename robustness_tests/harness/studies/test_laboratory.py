@@ -99,7 +99,7 @@ def test_a_benchmark_that_another_process_puts_in_its_place_is_left_for_last(dat
 )
 def test_each_thing_is_asked_of_as_many_images_as_its_prefix_and_the_settings_say(data, store, images, expected):
     settings = Settings(workers=0, images=images)
-    asked = Laboratory(data, store, settings, prefix=lambda need: 7 if need == ATTACK else 50)
+    asked = Laboratory(data, store, settings, prefix=lambda classifier, need: 7 if need == ATTACK else 50)
     found = asked.samples(RIGHT, [*expected])
     assert {need: len(sample["group"]) for need, sample in found.items()} == expected
     whole = Laboratory(data, store, SETTINGS).samples(RIGHT, ["imagenet"])["imagenet"]

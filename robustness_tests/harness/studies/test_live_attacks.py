@@ -208,7 +208,7 @@ def few(data, tmp_path):
         DataRoots(data),
         RecordStore(tmp_path / "records"),
         Settings(workers=0, seed=SEED),
-        prefix=lambda need: 20 if need == "imagenet" else images[need.eps],
+        prefix=lambda classifier, need: 20 if need == "imagenet" else images[need.eps],
     )
     return LiveStudy(
         "paper", parse_spec(NEXT), [parse_spec(RIGHT)], laboratory, alpha=1e-3, attacks=Attacks(SURROGATE, 1)

@@ -28,7 +28,8 @@ def run_claim(pytester, repository, monkeypatch):
 
     def run(body, *arguments, runpytest=pytester.runpytest_inprocess):
         pytester.makepyfile(test_claim=START + body)
-        result = runpytest("-p", "no:cacheprovider", "-m", "quick", "--report=report", "test_claim.py", *arguments)
+        published = ("-m", "quick", "-k", "not miniature")
+        result = runpytest("-p", "no:cacheprovider", *published, "--report=report", "test_claim.py", *arguments)
         report = pytester.path / "report" / "verdicts.json"
         return result, json.loads(report.read_text(encoding="utf-8"))["verdicts"] if report.exists() else []
 

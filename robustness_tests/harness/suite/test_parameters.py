@@ -43,9 +43,13 @@ class Item:
 class Asked:
     """As much of a metafunc as tests are made from; keeps what it is asked to make."""
 
-    def __init__(self, *names, claim=True):
+    def __init__(self, *names, claim=True, studies=()):
         self.fixturenames = names
-        self.definition = SimpleNamespace(get_closest_marker=lambda name: claim or None)
+        marks = [pytest.mark.studies(*studies).mark] if studies else []
+        self.definition = SimpleNamespace(
+            get_closest_marker=lambda name: claim or None,
+            iter_markers=lambda name: [mark for mark in marks if mark.name == name],
+        )
         self.ids = self.rows = self.marks = None
 
     def parametrize(self, names, rows, *, indirect, scope):
@@ -57,7 +61,10 @@ class Asked:
 
 
 def planned(items, casts, attacks=Attacks()):  # noqa: B008
-    return {spec.text: needs for spec, needs in measuring_plan(items, casts, attacks.needs).items()}
+    return {
+        spec.text: needs
+        for spec, needs in measuring_plan(items, casts, {cast.study: attacks.needs for cast in casts}).items()
+    }
 
 
 def names(items):
@@ -94,6 +101,12 @@ def test_each_study_brings_its_own_mark():
 def test_other_tests_are_let_alone(metafunc):
     parametrize(metafunc, [CAST])
     assert metafunc.rows is None
+
+
+def test_a_test_can_name_the_only_studies_that_it_is_asked_of():
+    metafunc = Asked("study", "subject", claim=False, studies=["published"])
+    parametrize(metafunc, [published_cast(), CAST])
+    assert {row[0] for row in metafunc.rows} == {"published"}
 
 
 def test_a_known_failure_is_expected_where_all_its_parameters_match():

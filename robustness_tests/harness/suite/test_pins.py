@@ -1,8 +1,12 @@
 """Pinned numbers: tolerances, updates that keep them, and runs that are cut short and delete nothing."""
 
 import json
+import math
 
 import pytest
+
+from harness.suite.pins import Pin, Pins
+from harness.verdicts.estimates import Estimate
 
 CONFTEST = """
 import pytest
@@ -80,3 +84,22 @@ def test_a_number_too_many_or_too_few_fails(project, pin):
     result = project("-vv")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*mfr*not measured", "*top1*not pinned"])
+
+
+@pytest.mark.parametrize(
+    ("estimate", "tolerance"),
+    [
+        pytest.param(Estimate.exact(0.4, 100), 1e-9, id="exact"),
+        pytest.param(Estimate(0.4, -math.inf, math.inf, 3), 1e-9, id="no_interval"),
+        pytest.param(Estimate(0.4, 0.2, 0.8, 10_000), 0.03, id="a_tenth_of_the_half_width"),
+        pytest.param(Estimate(0.4, 0.39, 0.41, 1000), 0.0015, id="an_image_and_a_half"),
+        pytest.param(Estimate(0.4, 0.385, 0.415, 1000), 0.0015, id="as_much"),
+    ],
+)
+def test_estimates_are_pinned_within_what_follows_from_their_images(estimate, tolerance):
+    assert Pin.of(estimate) == (0.4, pytest.approx(tolerance, rel=1e-9))
+
+
+def test_a_pin_is_written_with_its_own_tolerance_and_a_number_with_the_default():
+    written = json.loads(Pins.serialize(None, {"mce": Pin(0.25, 0.02), "top1": 0.5}))
+    assert written == {"mce": {"value": 0.25, "tolerance": 0.02}, "top1": {"value": 0.5, "tolerance": 1e-9}}

@@ -1,0 +1,200 @@
+"""The five benchmarks in small: drawn from a test seed into folders, in the layouts that the published ones have.
+
+Pictures are drawn, selected, corrupted and perturbed when a benchmark is first asked for, and kept beside the records;
+a folder's contents are hashed as they are written, and the hash is checked whenever they are opened again.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data_fixtures.miniature.sets import CLASSES, Drawn, draw, select, write_class_folders, write_cue_conflict
+from harness.benchmarks.classes import class_index
+from harness.benchmarks.dataset import Form
+from harness.errors import DataError
+from harness.files import replace_whole
+from harness.records.store import Busy
+
+if TYPE_CHECKING:
+    import torch
+
+FORM = Form(side=32, classes=CLASSES)
+
+VALIDATION, CORRUPTED, PERTURBED, CONFLICTS, CANDIDATES, HARD = 2800, 40, 16, 720, 2200, 1500
+"""Pictures of the validation set, and of each cell of ImageNet-C and -P the first so many; stimuli with a conflict;
+pictures that natural adversarial examples are selected from, and how many are."""
+
+PINNED_SEED = 100
+"""The test seed that figures are pinned for."""
+
+PICTURES = {
+    "validation": "9ee01c39dad7e2e47818004c47534e6374412d69a2c5b39916e9bfb9a9a56f12",
+    "conflict": "d9fd555abb08a245e4fef38a25652e96b979c724915790e0bb481b910d28d99d",
+    "hard": "eba19cbc5085af0742b1c1143d9b01568aa4c8dde02a8f9ee595eaa464930357",
+}
+"""sha256 of the pictures of each set that are drawn from the pinned seed, before any is selected."""
+
+MANIFEST = ".sha256"
+
+# From the candidates' pictures, uint8 (n, 32, 32, 3), to an ordinary classifier's probabilities, (n, 16).
+Look = Callable[[np.ndarray], np.ndarray]
+
+
+class Supply:
+    """Puts the benchmarks of one test seed into a folder, each when it is first asked for.
+
+    Args:
+        root: The folder, made if it is not there; one of the world's state and the seed alone.
+        seed: Of the test pictures.
+        look: The ordinary classifier that natural adversarial examples are selected by.
+
+    Raises:
+        DataError: When called: pictures were altered since they were drawn, or are drawn otherwise on this machine.
+    """
+
+    def __init__(self, root: Path, seed: int, look: Look) -> None:
+        self.root = root
+        self._seed = seed
+        self._look = look
+        self._checked: set[str] = set()
+
+    def __call__(self, benchmark: str, *, wait: bool = True) -> None:
+        """Put a benchmark into its folder, or see that what lies there is what was put there."""
+        from filelock import FileLock, Timeout
+
+        if benchmark in self._checked:
+            return
+        folder = self.root / benchmark
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / f".{benchmark}.lock")
+        try:
+            lock.acquire(blocking=wait)
+        except Timeout as error:
+            raise Busy(str(folder)) from error
+        try:
+            self._put(benchmark, folder)
+        finally:
+            lock.release()
+        self._checked.add(benchmark)
+
+    def _put(self, benchmark: str, folder: Path) -> None:
+        manifest = folder / MANIFEST
+        if manifest.is_file():
+            known, found = manifest.read_text(encoding="utf-8").strip(), _sha256(folder)
+            if known != found:
+                raise DataError(
+                    f"miniature: the pictures in {folder} were altered: their sha256 is {found}, {known} when they "
+                    "were drawn; delete the folder and they are drawn again"
+                )
+            return
+        _WRITERS[benchmark](self, folder)
+        replace_whole(manifest, f"{_sha256(folder)}\n".encode())
+
+    def drawn(self, kind: str, count: int) -> Drawn:
+        """Draw the first pictures of a test set; those of the pinned seed must be the pinned ones."""
+        drawn = draw(kind, self._seed, 0, count)
+        if self._seed == PINNED_SEED and count == _WHOLE[kind]:
+            found = hashlib.sha256(drawn.images.tobytes()).hexdigest()
+            if found != PICTURES[kind]:
+                raise DataError(
+                    f"miniature: set {kind} of seed {self._seed} has sha256 {found}, pinned is {PICTURES[kind]}: the "
+                    "world was changed, or this machine draws it otherwise"
+                )
+        return drawn
+
+    def write_imagenet(self, folder: Path) -> None:
+        """Write validation pictures as `val/<wnid>/*.png`."""
+        write_class_folders(folder / "val", self.drawn("validation", VALIDATION))
+
+    def write_imagenet_c(self, folder: Path) -> None:
+        """Write the first validation pictures, corrupted, as JPEG of the published quality."""
+        import torch
+
+        from harness.benchmarks.generated import as_jpeg
+        from harness.benchmarks.imagenet_c import CELLS
+        from harness.corruptions import corrupt
+
+        drawn = draw("validation", self._seed, 0, CORRUPTED)
+        pictures = _channels_first(drawn.images)
+        for cell in CELLS:
+            name, _, severity = cell.partition("/")
+            images = corrupt(pictures, name, int(severity), drawn.names, seed=self._seed, parameters="32")
+            for path, image in zip(_paths(folder / cell, drawn, ".JPEG"), images, strict=True):
+                path.write_bytes(
+                    as_jpeg(image.permute(1, 2, 0).contiguous(memory_format=torch.contiguous_format).numpy())
+                )
+
+    def write_imagenet_p(self, folder: Path) -> None:
+        """Write sequences that begin from the first validation pictures, as lossless videos."""
+        from harness.benchmarks.imagenet_p import CELLS
+        from harness.benchmarks.videos import write_frames
+        from harness.perturbations import perturb
+
+        drawn = draw("validation", self._seed, 0, PERTURBED)
+        pictures = _channels_first(drawn.images)
+        for cell in CELLS:
+            sequences = perturb(pictures, cell, drawn.names, seed=self._seed, parameters="32")
+            for path, frames in zip(_paths(folder / cell, drawn, ".mp4"), sequences, strict=True):
+                video = io.BytesIO()
+                write_frames(video, frames.numpy(), lossless=True)
+                path.write_bytes(video.getvalue())
+
+    def write_imagenet_a(self, folder: Path) -> None:
+        """Write natural adversarial examples as `<wnid>/*.png`."""
+        drawn = self.drawn("hard", CANDIDATES)
+        chosen = select(drawn.labels, self._look(drawn.images), HARD)
+        names = tuple(drawn.names[place] for place in chosen)
+        write_class_folders(folder, Drawn(*(part[chosen] for part in drawn[:4]), names))
+
+    def write_cue_conflict(self, folder: Path) -> None:
+        """Write stimuli with the shape of one category and the texture of another."""
+        write_cue_conflict(folder, self.drawn("conflict", CONFLICTS))
+
+
+_WHOLE = {"validation": VALIDATION, "conflict": CONFLICTS, "hard": CANDIDATES}
+
+_WRITERS: Mapping[str, Callable[[Supply, Path], None]] = {
+    "imagenet": Supply.write_imagenet,
+    "imagenet-c": Supply.write_imagenet_c,
+    "imagenet-p": Supply.write_imagenet_p,
+    "imagenet-a": Supply.write_imagenet_a,
+    "cue-conflict": Supply.write_cue_conflict,
+}
+
+
+def world_sha256() -> str:
+    """Hash the code that pictures depend on, so that a folder of pictures belongs to one state of the world."""
+    hashed = hashlib.sha256(json.dumps([VALIDATION, CORRUPTED, PERTURBED, CONFLICTS, CANDIDATES, HARD]).encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        if source.stem in ("benchmarks", "scene", "sets", "shapes", "textures"):
+            hashed.update(source.read_bytes())
+    return hashed.hexdigest()
+
+
+def _channels_first(images: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def _paths(cell: Path, drawn: Drawn, suffix: str) -> list[Path]:
+    wnids = list(class_index())
+    paths = [
+        cell / wnids[CLASSES[label]] / f"{name}{suffix}" for label, name in zip(drawn.labels, drawn.names, strict=True)
+    ]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def _sha256(folder: Path) -> str:
+    """Hash the names and the bytes of all files in a folder."""
+    hashed = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        hashed.update(f"{path.relative_to(folder).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return hashed.hexdigest()
