@@ -203,6 +203,8 @@ class Run:
 
         try:
             data = path.read_bytes()
+        except FileNotFoundError:  # another process has just replaced it by one with more rows
+            return None
         except OSError as error:
             raise _unreadable(path, error) from error
         if hashlib.sha256(data).hexdigest()[:16] != path.name.split(".")[1]:

@@ -351,8 +351,8 @@ class LiveStudy(Study):
         """Compare two quantities of one classifier; of one benchmark's on the images that were seen for both."""
         asked = [self._score_and_samples(quantity, subject) for quantity in (first, second)]
         if first.benchmark == second.benchmark:
-            fewest = min(len(sample["group"]) for score, samples in asked for sample in _own(score, samples))
-            asked = [(score, self._first_of(score, samples, fewest)) for score, samples in asked]
+            fewest = min(len(samples[need]["group"]) for score, samples in asked for need in score.needs)
+            asked = [(score, self._first_of(samples, dict.fromkeys(score.needs, fewest))) for score, samples in asked]
         (before, of_before), (after, of_after) = asked
         terms = [(1.0, before, of_before), (-1.0, after, of_after)]
         return Comparison(
@@ -361,10 +361,10 @@ class LiveStudy(Study):
             combination(terms, alpha=self._alpha, replicates=self._replicates),
         )
 
-    def _first_of(self, score: Score, samples: Samples, images: int) -> Samples:
-        """Keep of each sample that a score is of the first images of the seeded order."""
+    def _first_of(self, samples: Samples, most: Mapping[Need, int]) -> Samples:
+        """Keep of the samples of some needs the first images of the seeded order."""
         kept = dict(samples)
-        for need in score.needs:
+        for need, images in most.items():
             sample = samples[need]
             if len(sample["group"]) > images:
                 key = id(sample), images
@@ -401,7 +401,7 @@ class LiveStudy(Study):
         )
 
     def combine(self, terms: Sequence[Term]) -> Estimate:
-        """Estimate a weighted sum with what the terms share cancelled; quoted rows are taken as exact."""
+        """Estimate a weighted sum on the images seen for all, what terms share cancelled; quoted rows are exact."""
         constant = sum(
             weight * quoted(quantity, row).estimate.value for weight, quantity, row in terms if is_quoted(row)
         )
@@ -417,6 +417,14 @@ class LiveStudy(Study):
             low, high = sorted((weight * own.low, weight * own.high))
             total = Estimate(weight * own.value, low, high, own.images)
         else:
+            seen: dict[Need, list[int]] = {}
+            for _, score, samples in live:
+                for need in score.needs:
+                    seen.setdefault(need, []).append(len(samples[need]["group"]))
+            live = [
+                (weight, score, self._first_of(samples, {need: min(seen[need]) for need in score.needs}))
+                for weight, score, samples in live
+            ]
             total = combination(live, alpha=self._alpha, replicates=self._replicates)
         return Estimate(total.value + constant, total.low + constant, total.high + constant, total.images)
 
@@ -487,10 +495,6 @@ class LiveStudy(Study):
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         score = find_score(self._attacks.need(quantity), quantity.score)
         return score, self._laboratory.samples_for(score, self._specs[subject])
-
-
-def _own(score: Score, samples: Samples) -> list[Sample]:
-    return [samples[need] for need in score.needs]
 
 
 def _or_raise(found: T | Exception) -> T:

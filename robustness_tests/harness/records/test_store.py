@@ -181,3 +181,15 @@ def test_a_run_that_another_process_holds_is_busy_until_it_lets_go(tmp_path):
     with run.lock(wait=False):
         run.append(rows(0, 4))
     assert run.missing(4).size == 0
+
+
+def test_a_chunk_that_another_process_has_just_replaced_is_not_an_error(tmp_path, monkeypatch):
+    """Between listing and reading a file it may be replaced: its rows count as missing, and are looked for again."""
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(0, 2))
+    listed = run._files()
+    run.append(rows(2, 4))
+    monkeypatch.setattr(run, "_files", lambda: listed)
+    assert run.missing(4).tolist() == [0, 1, 2, 3]
+    monkeypatch.undo()
+    assert run.missing(4).tolist() == []

@@ -60,7 +60,7 @@ def test_every_published_claim_holds_but_the_one_that_cannot(quick):
     assert fails[0]["expected"].startswith("the printed 82.2 % is the model card's")
     assert run.counts["xfailed"] == 10
     assert "failed" not in run.counts
-    assert re.search(r"^\d+ holds, 10 fails \(10 expected\), 0 undecided, 12 not run$", run.out, re.MULTILINE)
+    assert re.search(r"^\d+ holds, 10 fails \(10 expected\), 0 undecided, 13 not run$", run.out, re.MULTILINE)
 
 
 def test_every_claim_is_judged(quick):
@@ -126,7 +126,8 @@ def test_the_dearest_classifier_comes_first(collected):
 
 def test_failures_that_are_known_are_expected_where_they_occur_and_nowhere_else(collected):
     def expected(lines):
-        return {line.rpartition("::")[2] for line in lines if line.startswith("expected to fail: ")}
+        marked = {line.rpartition("::")[2] for line in lines if line.startswith("expected to fail: ")}
+        return {name for name in marked if "[miniature" not in name}
 
     def of_attacks(study):
         return {
