@@ -33,6 +33,7 @@ _FEATURES = (
     "the softmax over 96 averaged features of a small network never comes near 1 - 1e-6: its features do not reach the "
     "size that those of a large one do"
 )
+_SEARCH = "the search is cut to 40 steps here, and ends where seed and unit still both show"
 _SOURCE = "at eps 0.01 few images of the surrogate's own can be led to one random class; small pictures leave no room"
 _CONVERGES = "the published ten-step numbers had hardly converged here either"
 
@@ -59,7 +60,7 @@ EXPECTED: tuple[Expected, ...] = (
     Expected(
         "test_fifty_steps_leave_the_adversarially_trained_reference_far_above_the_subject", "*", FAILS, _DENOISING
     ),
-    Expected("test_maximizing_images_are_explained_by_their_seed", "*-final", CLOSE, _FEATURES),
+    Expected("test_maximizing_images_are_explained_by_their_seed", "*-final", CLOSE, _SEARCH),
     Expected("test_every_unit_is_maximized_from_every_seed", "*", FAILS, _FEATURES),
     Expected("test_each_step_in_width_improves", "*", CLOSE, _WIDTHS),
     Expected("test_widest_subject_is_best", "*", CLOSE, _WIDTHS),
