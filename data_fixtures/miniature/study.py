@@ -1,5 +1,6 @@
 """The study `miniature`: who plays which part of the paper's experiment, on which pictures, and what is known of it."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.engines.settings import Settings
 from harness.errors import CheckpointError
 from harness.protocols.attacks import EPS, Attack
 from harness.protocols.needs import Need
+from harness.records.store import RecordStore
 from harness.studies.live import Attacks, Laboratory
 from harness.studies.study import BASELINE, WSL
 from harness.suite.parameters import Cast
@@ -80,7 +82,7 @@ def miniature(seed: int = PINNED_SEED) -> Shipped:
         root = records / NAME / f"seed-{seed}-{world_sha256()[:8]}-{file_sha256(WEIGHTS / 'surrogate.safetensors')[:8]}"
         return Laboratory(
             DataRoots(root, form=FORM),
-            _store(records),
+            RecordStore(records),
             replace(
                 settings,
                 device="cpu",
@@ -109,12 +111,6 @@ def miniature(seed: int = PINNED_SEED) -> Shipped:
     )
 
 
-def _store(records: Path):
-    from harness.records.store import RecordStore
-
-    return RecordStore(records)
-
-
 def images_for(classifier: Spec, need: Need) -> int:
     """Say of how many images of the seeded order something is asked of a classifier."""
     if isinstance(need, Attack) and classifier == spec("adversarial"):
@@ -132,8 +128,6 @@ def check_weights() -> None:
     Raises:
         CheckpointError: One is missing or altered; names both hashes.
     """
-    import json
-
     pinned = json.loads(HASHES.read_text(encoding="utf-8"))
     for name in ARCHITECTURES:
         path = WEIGHTS / f"{name}.safetensors"
