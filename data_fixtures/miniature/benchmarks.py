@@ -9,19 +9,22 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_fixtures.miniature.sets import CLASSES, Drawn, draw, select, write_class_folders, write_cue_conflict
-from harness.benchmarks.classes import class_index
+from data_fixtures.miniature.sets import (
+    CLASSES,
+    Drawn,
+    class_paths,
+    draw,
+    select,
+    write_class_folders,
+    write_cue_conflict,
+)
 from harness.benchmarks.dataset import Form
 from harness.errors import DataError
 from harness.files import replace_whole
 from harness.records.store import Busy
-
-if TYPE_CHECKING:
-    import torch
 
 FORM = Form(side=32, classes=CLASSES)
 
@@ -113,30 +116,28 @@ class Supply:
 
     def write_imagenet_c(self, folder: Path) -> None:
         """Write the first validation pictures, corrupted, as JPEG of the published quality."""
-        import torch
-
+        from data_fixtures.miniature.training import as_tensor
         from harness.benchmarks.generated import as_jpeg
         from harness.benchmarks.imagenet_c import CELLS
         from harness.corruptions import corrupt
 
         drawn = draw("validation", self._seed, 0, CORRUPTED)
-        pictures = _channels_first(drawn.images)
+        pictures = as_tensor(drawn.images)
         for cell in CELLS:
             name, _, severity = cell.partition("/")
             images = corrupt(pictures, name, int(severity), drawn.names, seed=self._seed, parameters="32")
             for path, image in zip(_paths(folder / cell, drawn, ".JPEG"), images, strict=True):
-                path.write_bytes(
-                    as_jpeg(image.permute(1, 2, 0).contiguous(memory_format=torch.contiguous_format).numpy())
-                )
+                path.write_bytes(as_jpeg(image.permute(1, 2, 0).numpy()))
 
     def write_imagenet_p(self, folder: Path) -> None:
         """Write sequences that begin from the first validation pictures, as lossless videos."""
+        from data_fixtures.miniature.training import as_tensor
         from harness.benchmarks.imagenet_p import CELLS
         from harness.benchmarks.videos import write_frames
         from harness.perturbations import perturb
 
         drawn = draw("validation", self._seed, 0, PERTURBED)
-        pictures = _channels_first(drawn.images)
+        pictures = as_tensor(drawn.images)
         for cell in CELLS:
             sequences = perturb(pictures, cell, drawn.names, seed=self._seed, parameters="32")
             for path, frames in zip(_paths(folder / cell, drawn, ".mp4"), sequences, strict=True):
@@ -176,17 +177,8 @@ def world_sha256() -> str:
     return hashed.hexdigest()
 
 
-def _channels_first(images: np.ndarray) -> "torch.Tensor":
-    import torch
-
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-
-
 def _paths(cell: Path, drawn: Drawn, suffix: str) -> list[Path]:
-    wnids = list(class_index())
-    paths = [
-        cell / wnids[CLASSES[label]] / f"{name}{suffix}" for label, name in zip(drawn.labels, drawn.names, strict=True)
-    ]
+    paths = [cell / path for path in class_paths(drawn, suffix)]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     return paths

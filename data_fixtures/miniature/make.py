@@ -5,7 +5,6 @@ classifiers whose figures agree within the pins' tolerances. The hashes of the f
 """
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -13,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from harness.classifiers.weights import file_sha256
 from harness.errors import unknown
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -52,7 +52,7 @@ def main() -> int:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(make, name) for name in names]):
             path, seconds = done.result()
-            hashes[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
+            hashes[path.stem] = file_sha256(path)
             print(
                 f"{path.name}: {path.stat().st_size:,} bytes, {seconds:.0f} s, sha256 {hashes[path.stem]}", flush=True
             )

@@ -242,9 +242,13 @@ def write_class_folders(folder: Path, drawn: Drawn) -> Path:
     """
     if (drawn.labels < 0).any():
         raise ValueError("pictures without labels; cue conflicts have a layout of their own")
+    return _write(folder, drawn, iter(class_paths(drawn, ".png")))
+
+
+def class_paths(drawn: Drawn, suffix: str) -> list[str]:
+    """Name pictures by label, as `<wnid>/<name><suffix>`."""
     wnids = list(class_index())
-    paths = (f"{wnids[CLASSES[label]]}/{name}.png" for label, name in zip(drawn.labels, drawn.names, strict=True))
-    return _write(folder, drawn, paths)
+    return [f"{wnids[CLASSES[label]]}/{name}{suffix}" for label, name in zip(drawn.labels, drawn.names, strict=True)]
 
 
 def write_cue_conflict(folder: Path, drawn: Drawn) -> Path:

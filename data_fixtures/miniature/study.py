@@ -147,10 +147,11 @@ def _probabilities(images: np.ndarray) -> np.ndarray:
     import torch
 
     from data_fixtures.miniature.sets import CLASSES
+    from data_fixtures.miniature.training import as_tensor
     from harness.classifiers.loading import load
 
     classifier = load(spec("surrogate"))
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    pixels = as_tensor(images).float() / 255
     with torch.inference_mode():
         logits = torch.cat([classifier.logits(part) for part in pixels.split(256)])
     return logits[:, list(CLASSES)].softmax(dim=1).numpy()

@@ -417,17 +417,7 @@ def catches(probe, study):
 @pytest.fixture(scope="module")
 def sound(pictures):
     """Tell of the sound suite which probes catch something, each asked once."""
-    shipped = miniature()
-    laboratory = shipped.laboratory(pictures, Settings(), {})
-    study = LiveStudy(
-        "miniature",
-        shipped.cast.baseline,
-        shipped.cast.subjects,
-        laboratory,
-        alpha=1e-3,
-        attacks=shipped.attacks,
-        roles=shipped.cast.roles,
-    )
+    study = World(pictures, pytest.MonkeyPatch()).study()
     known = {}
 
     def tell(probe):
