@@ -10,6 +10,10 @@ def test_a_folder_is_joined_to_its_option(flag, tmp_path):
     assert join_paths(["-m", "full", flag, str(tmp_path), "-q"]) == ["-m", "full", f"{flag}={tmp_path}", "-q"]
 
 
+def test_a_folder_that_is_yet_to_be_made_is_joined_too(tmp_path):
+    assert join_paths(["--report", str(tmp_path / "new")]) == [f"--report={tmp_path / 'new'}"]
+
+
 def test_every_one_of_several_is_joined(tmp_path):
     typed = ["--data-root", str(tmp_path), "--records", str(tmp_path)]
     assert join_paths(typed) == [f"--data-root={tmp_path}", f"--records={tmp_path}"]
@@ -20,7 +24,7 @@ def test_every_one_of_several_is_joined(tmp_path):
     [
         pytest.param([], id="nothing"),
         pytest.param(["--images", "7"], id="not_a_path"),
-        pytest.param(["--data-root", "/no/such/folder"], id="not_there"),
+        pytest.param(["--data-root", "--records"], id="value_forgotten"),
         pytest.param(["--data-root=/", "/"], id="joined_already"),
         pytest.param(["--strict-data", "/"], id="a_switch_takes_no_value"),
         pytest.param(["--rootdir", "/"], id="of_another_plugin"),
@@ -43,3 +47,11 @@ def test_a_folder_outside_the_project_may_follow_a_space(run_suite, tmp_path):
     )
     assert f"records {tmp_path}," in run.line("baseline")
     assert run.counts["passed"] == 5
+
+
+def test_workers_understand_folders_that_the_run_has_just_made(run_suite, tmp_path):
+    new = tmp_path / "new"
+    run = run_suite("-n", "2", "-m", "quick", "-k", "humans", "--records", new / "records", "--report", new / "report")
+    assert run.code == 0, run.out + run.err
+    assert run.counts["passed"] == 5
+    assert (new / "report" / "verdicts.json").is_file()
