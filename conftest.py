@@ -68,6 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     parameters.expect_failures(items)
     session.expect_failures(items)
     parameters.dearest_first(items, session.casts)
+    if session.decides:
+        parameters.printed_last(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -95,6 +97,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
 
 
+@pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")
+def pytest_look_until_decided(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a claim's test until it is decided, where --decide says so."""
+    session = pyfuncitem.config.stash[SESSION]
+    if not (session.decides and claims.claim_of(pyfuncitem)):
+        return None
+    study = str(claims.params_of(pyfuncitem).get("study", ""))
+    claims.until_decided(pyfuncitem, lambda: session.begin(study), lambda: session.look_further(study))
+    return True
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
@@ -107,6 +120,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth):
             terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
         terminalreporter.line(summary.totals(entries))
+        if rates := summary.error_rates(entries, session.request.alpha):
+            terminalreporter.line(rates)
     for notice in summary.notices(reports):
         terminalreporter.line(notice, yellow=True)
     try:
@@ -128,10 +143,15 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
 
     def take_down(judgement: Judgement) -> Judgement:
         session = request.config.stash[SESSION]
-        judgement = session.explained(request.node, judgement)
+        name = str(claims.params_of(request.node).get("study", ""))
+        if judgement.verdict is Verdict.UNDECIDED and session.look_further(name):
+            raise claims.LookAgain
+        judgement = session.outlook(name, session.explained(request.node, judgement))
         claims.enter(request.node, judgement, alpha=session.request.alpha)
         session.require_known(request.node, judgement)
         if judgement.verdict in (Verdict.UNDECIDED, Verdict.NOT_RUN):
+            if session.strict and judgement.verdict is Verdict.UNDECIDED:
+                pytest.fail(f"{judgement} (--strict)", pytrace=False)
             pytest.skip(str(judgement))
         if not judgement:
             request.node.add_report_section("call", "verdict", str(judgement))

@@ -19,7 +19,7 @@ from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, Us
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
-from harness.scores import Score, difference, estimate, scores_of
+from harness.scores import Score, scores_of
 from harness.studies.live import Laboratory
 from harness.suite.flags import ATTACKING, MEASURING, Option, value_of
 from harness.suite.options import Request, read_need, read_request, resolve_device
@@ -70,8 +70,10 @@ def measure(options: argparse.Namespace) -> int:
     need = _need(options)
     request, laboratory = _laboratory(options, need, spec)
 
+    estimator = laboratory.estimator(request.alpha)
+
     def one(score: Score) -> Estimate:
-        return estimate(score, laboratory.samples_for(score, spec), alpha=request.alpha)
+        return estimator.estimate(score, laboratory.samples_for(score, spec))
 
     if options.grid and isinstance(need, Maximize):
         laboratory.draw(spec, need, Path(options.grid).expanduser())
@@ -84,9 +86,10 @@ def compare(options: argparse.Namespace) -> int:
     need = _need(options)
     request, laboratory = _laboratory(options, need, first, second)
 
+    estimator = laboratory.estimator(request.alpha)
+
     def one(score: Score) -> Estimate:
-        samples = [laboratory.samples_for(score, spec) for spec in (first, second)]
-        return difference(score, *samples, alpha=request.alpha)
+        return estimator.difference(score, *(laboratory.samples_for(score, spec) for spec in (first, second)))
 
     return _print(options, request, laboratory, need, {"first": first, "second": second}, one)
 

@@ -26,6 +26,10 @@ class NotMeasured(HarnessError):
     """A figure can't be had here, with the reason: the claim is `not run`, never passed."""
 
 
+class TooFewImages(NotMeasured):
+    """A figure can't be had from the images that were drawn so far; more of them may do."""
+
+
 class DataMissing(NotMeasured):
     """A benchmark's folder, or a classifier's weights, are not there; says how to get them."""
 

@@ -165,23 +165,25 @@ class Run:
         if old and old != new:
             old.unlink(missing_ok=True)
 
-    def read(self, images: int, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+    def read(self, images: int, columns: Sequence[str] | None = None, *, start: int = 0) -> Iterator[Columns]:
         """Read the first `images` records of the seeded order, chunk by chunk.
 
         Args:
             images: How many records.
             columns: Which columns; None for all.
+            start: How many of them to leave out.
 
         Raises:
             RecordsError: Not all of them are there, or a chunk is damaged.
         """
         files = self._files()
-        for start in range(0, images, self.key.chunk):
-            chunk, rows = start // self.key.chunk, min(self.key.chunk, images - start)
+        for chunk in range(start // self.key.chunk, -(-images // self.key.chunk)):
+            first = chunk * self.key.chunk
+            skipped, rows = max(0, start - first), min(self.key.chunk, images - first)
             table = self._read(files[chunk], columns) if chunk in files else None
             if table is None or table.num_rows < rows:
                 raise RecordsError(f"records: {self.folder}: chunk {chunk} is not whole; measure again")
-            yield to_columns(table.slice(0, rows))
+            yield to_columns(table.slice(skipped, rows - skipped))
 
     def _files(self) -> dict[int, Path]:
         """Map each chunk to its file; of several (two writers at once) the one with most rows."""

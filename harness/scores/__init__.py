@@ -22,12 +22,14 @@ from harness.scores.classification import (
     corruption_means,
     perturbation_means,
 )
-from harness.scores.estimation import Replicates, combination, difference, estimate
+from harness.scores.estimation import Estimator, EveryLook, OneLook
 from harness.scores.maximize import maximize_scores
 from harness.scores.score import Sample, Samples, Score
 
 __all__ = [
-    "Replicates",
+    "Estimator",
+    "EveryLook",
+    "OneLook",
     "Sample",
     "Samples",
     "Score",
@@ -35,10 +37,7 @@ __all__ = [
     "alexnet_corruption_errors",
     "alexnet_flip_probabilities",
     "columns_of",
-    "combination",
     "corruption_means",
-    "difference",
-    "estimate",
     "find_score",
     "make_sample",
     "perturbation_means",

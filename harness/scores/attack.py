@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.metrics.attack import astray, earliest, loss_gain, restart_spread
 from harness.protocols.attacks import Attack
 from harness.records.schema import Columns
-from harness.scores.score import ALWAYS, Mask, Sample, Samples, Score, common_part
+from harness.scores.score import ALWAYS, Mask, Part, Ratio, Sample, Samples, Score, common_part
 
 # Of the way across the box, or as far as the steps taken reach, some pixel goes at least this share: all of it on a
 # linear classifier, and still this much on others, among an image's many pixels.
@@ -214,8 +214,25 @@ def _share(
     def check(samples: Samples) -> None:
         _require_progress(attack, samples[attack])
 
-    some = among is not None
-    return Score(name, (attack,), value, count=count, of_some=some, check=check if checked else None)
+    def parts(samples: Samples) -> list[Part]:
+        return [Part(attack, hit(samples[attack]).astype(np.float64), (0.0, 1.0))]
+
+    def ratio(samples: Samples) -> Ratio:
+        count(samples)
+        sample = samples[attack]
+        of, hits = among(sample) if among else np.ones(len(sample["group"]), dtype=bool), hit(sample)
+        return Ratio(attack, hits & of, ~hits & of)
+
+    return Score(
+        name,
+        (attack,),
+        value,
+        count=count,
+        of_some=among is not None,
+        check=check if checked else None,
+        parts=None if among else parts,
+        ratio=ratio if among else None,
+    )
 
 
 def _number(attack: Attack, name: str, value: Callable[[Sample], float], *, percent: bool = False) -> Score:

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from harness import recorded
 from harness.metrics import calibration, corruption, perturbation, shape_bias
-from harness.protocols.needs import Normaliser
+from harness.protocols.needs import Need, Normaliser
 from harness.records.schema import Columns
-from harness.scores.score import ALWAYS, Mask, Sample, Samples, Score, common_part
+from harness.scores.score import ALWAYS, Mask, Part, Ratio, Sample, Samples, Score, common_part
 
 # The author's 1201 stimuli hold one image without conflict, which his run counted as shape and as texture.
 STRAY_STIMULUS = "bicycle6-bicycle3"
 
 CELLS = tuple((name, severity) for name in corruption.CORRUPTIONS for severity in corruption.SEVERITIES)
+
+# The greatest that can be known of a sequence, by its name in samples.
+_MOST = {"flips": 1.0, "distances": float(perturbation.MAX_TOP5_DISTANCE)}
 
 # The records' columns that `make_sample` reads, by benchmark.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -82,8 +85,41 @@ def _share(name: str, benchmark: str, hit: str) -> Score:
             raise ValueError(f"{name}: no images")
         return hits / images
 
+    def parts(samples: Samples) -> list[Part]:
+        return [Part(benchmark, samples[benchmark][hit].astype(np.float64), (0.0, 1.0))]
+
     # The 75 corrupted copies of an image are no 75 images: there the jackknife, which leaves out all of them at once.
-    return Score(name, (benchmark,), value, count=None if benchmark == "imagenet-c" else count)
+    return Score(name, (benchmark,), value, count=None if benchmark == "imagenet-c" else count, parts=parts)
+
+
+def _weighted(
+    need: Need, values: NDArray[Any], weights: NDArray[np.float64], places: NDArray[Any], most: float
+) -> Part:
+    """Give the part of a score that weighs what is known of images by their cells.
+
+    Args:
+        need: Of what the samples are.
+        values: What is known of each image, in 0..most.
+        weights: Of each cell; a weighted mean over equally large cells is the mean of value times weight.
+        places: Each image's cell.
+        most: The greatest that can be known of an image.
+    """
+    ends = most * weights
+    return Part(need, values * weights[places], (min(0.0, float(ends.min())), max(0.0, float(ends.max()))))
+
+
+def _wrong_in_cells(samples: Samples, by_corruption: Mapping[str, float]) -> Part:
+    """Give the part of a score that weighs errors on ImageNet-C by their corruptions."""
+    sample = samples["imagenet-c"]
+    weights = np.array([by_corruption.get(name, 0.0) for name, _ in CELLS])
+    return _weighted("imagenet-c", ~sample["correct"], weights, sample["cell"], 1.0)
+
+
+def _in_perturbations(samples: Samples, what: str, by_perturbation: Mapping[str, float], most: float) -> Part:
+    """Give the part of a score that weighs what is known of sequences by their perturbations."""
+    sample = samples["imagenet-p"]
+    weights = np.array([by_perturbation.get(name, 0.0) for name in perturbation.PERTURBATIONS])
+    return _weighted("imagenet-p", sample[what], weights, sample["cell"], most)
 
 
 def corruption_means(sample: Sample) -> dict[str, float]:
@@ -120,7 +156,10 @@ def _error_of(corruption_name: str) -> Score:
     def seen(samples: Samples) -> int:
         return int(np.isin(samples["imagenet-c"]["cell"], places).sum())
 
-    return Score(f"error_{corruption_name}", ("imagenet-c",), value, seen=seen)
+    def parts(samples: Samples) -> list[Part]:
+        return [_wrong_in_cells(samples, {corruption_name: float(len(corruption.CORRUPTIONS))})]
+
+    return Score(f"error_{corruption_name}", ("imagenet-c",), value, seen=seen, parts=parts)
 
 
 def _of_perturbation(name: str, what: str, called: str, **options: Any) -> Score:
@@ -136,7 +175,11 @@ def _of_perturbation(name: str, what: str, called: str, **options: Any) -> Score
     def seen(samples: Samples) -> int:
         return int((samples["imagenet-p"]["cell"] == place).sum())
 
-    return Score(f"{called}_{name}", ("imagenet-p",), value, seen=seen, **options)
+    def parts(samples: Samples) -> list[Part]:
+        weights = {name: float(len(perturbation.PERTURBATIONS))}
+        return [_in_perturbations(samples, what, weights, _MOST[what])]
+
+    return Score(f"{called}_{name}", ("imagenet-p",), value, seen=seen, parts=parts, **options)
 
 
 def alexnet_corruption_errors(samples: Samples) -> dict[str, float]:
@@ -161,6 +204,10 @@ def _mce(samples: Samples) -> float:
     return corruption.mce(corruption_means(samples["imagenet-c"]), alexnet_corruption_errors(samples))
 
 
+def _mce_parts(samples: Samples) -> list[Part]:
+    return [_wrong_in_cells(samples, {name: 1 / error for name, error in alexnet_corruption_errors(samples).items()})]
+
+
 def _clean_error(sample: Sample) -> float:
     if not len(sample["correct"]):
         raise ValueError("rel_mce: no clean images")
@@ -174,6 +221,16 @@ def _relative_mce(samples: Samples) -> float:
         alexnet_corruption_errors(samples),
         alexnet_clean_error(samples),
     )
+
+
+def _relative_mce_parts(samples: Samples) -> list[Part]:
+    """Split rel. mCE into errors when corrupted less errors when clean, each over what AlexNet's error rises by."""
+    clean = alexnet_clean_error(samples)
+    weights = {name: 1 / (error - clean) for name, error in alexnet_corruption_errors(samples).items()}
+    mean = sum(weights.values()) / len(weights)
+    wrong = ~samples["imagenet"]["correct"]
+    off = Part("imagenet", -mean * wrong, (min(0.0, -mean), max(0.0, -mean)))
+    return [_wrong_in_cells(samples, weights), off]
 
 
 def perturbation_means(sample: Sample, what: str) -> dict[str, float]:
@@ -203,6 +260,27 @@ def _mean_flip_probability(samples: Samples) -> float:
 
 def _mfr(samples: Samples) -> float:
     return perturbation.mfr(perturbation_means(samples["imagenet-p"], "flips"), alexnet_flip_probabilities(samples))
+
+
+def _parts_of_perturbations(
+    what: str, weights: Callable[[Samples], Mapping[str, float]]
+) -> Callable[[Samples], list[Part]]:
+    def parts(samples: Samples) -> list[Part]:
+        return [_in_perturbations(samples, what, weights(samples), _MOST[what])]
+
+    return parts
+
+
+def _alike(samples: Samples) -> Mapping[str, float]:
+    return dict.fromkeys(perturbation.PERTURBATIONS, 1.0)
+
+
+def _by_flips(samples: Samples) -> Mapping[str, float]:
+    return {name: 1 / value for name, value in alexnet_flip_probabilities(samples).items()}
+
+
+def _by_distances(samples: Samples) -> Mapping[str, float]:
+    return {name: 1 / value for name, value in alexnet_top5_distances(samples).items()}
 
 
 def _mean_top5_distance(samples: Samples) -> float:
@@ -241,7 +319,7 @@ def _calibration(name: str, metric: Callable[[NDArray[np.float64], Mask], float]
         sample = samples["imagenet-a"]
         return metric(sample["confidence"].astype(np.float64), sample["correct"])
 
-    return Score(name, ("imagenet-a",), value)
+    return Score(name, ("imagenet-a",), value, is_smooth=False)
 
 
 def _shape_scores(rule: str, suffix: str) -> list[Score]:
@@ -251,11 +329,13 @@ def _shape_scores(rule: str, suffix: str) -> list[Score]:
     without, as shape and as texture. `by_category`, Geirhos' rule, counts those with a conflict.
     """
 
+    def used_in(sample: Sample) -> Mask:
+        conflict = np.asarray(sample["shape"] != sample["texture"])
+        return conflict | sample["stray"] if rule == "by_class" else conflict
+
     def counts(samples: Samples) -> shape_bias.ShapeBias:
         sample = samples["cue-conflict"]
-        used = sample["shape"] != sample["texture"]
-        if rule == "by_class":
-            used = used | sample["stray"]
+        used = used_in(sample)
         if not used.any():
             raise ValueError("no image has a shape and a texture of different categories")
         return shape_bias.shape_bias(sample[rule][used], sample["shape"][used], sample["texture"][used])
@@ -273,9 +353,15 @@ def _shape_scores(rule: str, suffix: str) -> list[Score]:
     def texture_hits(samples: Samples) -> float:
         return counts(samples).texture_hits
 
+    def ratio(samples: Samples) -> Ratio:
+        counts(samples)
+        sample = samples["cue-conflict"]
+        by_shape, by_texture = (used_in(sample) & (sample[rule] == sample[cue]) for cue in ("shape", "texture"))
+        return Ratio("cue-conflict", by_shape, by_texture)
+
     needs = ("cue-conflict",)
     return [
-        Score(f"shape_bias{suffix}", needs, bias, count=hits),
+        Score(f"shape_bias{suffix}", needs, bias, count=hits, ratio=ratio),
         Score(f"shape_hits{suffix}", needs, shape_hits, percent=False, is_plain=True),
         Score(f"texture_hits{suffix}", needs, texture_hits, percent=False, is_plain=True),
     ]
@@ -298,7 +384,13 @@ def _in_top5(cue: str) -> Score:
         hits, images = count(samples)
         return hits / images
 
-    return Score(f"{cue}_in_top5", ("cue-conflict",), value, count=count, of_some=True)
+    def ratio(samples: Samples) -> Ratio:
+        count(samples)
+        sample = samples["cue-conflict"]
+        used = sample["shape"] != sample["texture"]
+        return Ratio("cue-conflict", used & sample[f"{cue}_in_top5"], used & ~sample[f"{cue}_in_top5"])
+
+    return Score(f"{cue}_in_top5", ("cue-conflict",), value, count=count, of_some=True, ratio=ratio)
 
 
 _DISTANCE: dict[str, Any] = {
@@ -312,13 +404,21 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
     for benchmark, scores in {
         "imagenet": [_share("top1", "imagenet", "correct"), _share("top5", "imagenet", "in_top5")],
         "imagenet-c": [
-            Score("mce", ("imagenet-c",), _mce, beside=(Normaliser("imagenet-c"),), bounds=(0.0, math.inf)),
+            Score(
+                "mce",
+                ("imagenet-c",),
+                _mce,
+                beside=(Normaliser("imagenet-c"),),
+                bounds=(0.0, math.inf),
+                parts=_mce_parts,
+            ),
             Score(
                 "rel_mce",
                 ("imagenet-c", "imagenet"),
                 _relative_mce,
                 beside=(Normaliser("imagenet-c"), Normaliser("imagenet")),
                 bounds=(-math.inf, math.inf),
+                parts=_relative_mce_parts,
             ),
             _share("top1", "imagenet-c", "correct"),
             *map(_error_of, corruption.CORRUPTIONS),
@@ -331,6 +431,7 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
                 beside=(Normaliser("imagenet-p"),),
                 bounds=(0.0, math.inf),
                 scale=_mfr_scale,
+                parts=_parts_of_perturbations("flips", _by_flips),
             ),
             Score(
                 "mt5d",
@@ -339,9 +440,21 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
                 beside=(Normaliser("imagenet-p"),),
                 bounds=(0.0, math.inf),
                 scale=_mt5d_scale,
+                parts=_parts_of_perturbations("distances", _by_distances),
             ),
-            Score("mean_flip_probability", ("imagenet-p",), _mean_flip_probability),
-            Score("mean_top5_distance", ("imagenet-p",), _mean_top5_distance, **_DISTANCE),
+            Score(
+                "mean_flip_probability",
+                ("imagenet-p",),
+                _mean_flip_probability,
+                parts=_parts_of_perturbations("flips", _alike),
+            ),
+            Score(
+                "mean_top5_distance",
+                ("imagenet-p",),
+                _mean_top5_distance,
+                parts=_parts_of_perturbations("distances", _alike),
+                **_DISTANCE,
+            ),
             *(_of_perturbation(name, "flips", "flip_probability") for name in perturbation.PERTURBATIONS),
             *(_of_perturbation(name, "distances", "top5_distance", **_DISTANCE) for name in perturbation.PERTURBATIONS),
         ],

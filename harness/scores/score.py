@@ -2,9 +2,9 @@
 
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,34 @@ from harness.verdicts.estimates import JACKKNIFE_GROUPS
 Sample = Mapping[str, NDArray[Any]]
 Samples = Mapping[Need | Normaliser, Sample]
 Mask = NDArray[np.bool_]
+
+
+class Part(NamedTuple):
+    """What images add to a score that is a sum of means over benchmarks.
+
+    Attributes:
+        need: Of what the samples are.
+        values: What each image that was seen adds, shape (images,): their mean over all images is the part.
+        bounds: The least and the greatest that any image can add.
+    """
+
+    need: Need
+    values: NDArray[np.float64]
+    bounds: tuple[float, float]
+
+
+class Ratio(NamedTuple):
+    """A score that is the share of some images among some others.
+
+    Attributes:
+        need: Of what the samples are.
+        hits: Which of the images that were seen count for it, shape (images,).
+        misses: Which count against it, shape (images,); an image may count as both, or as neither.
+    """
+
+    need: Need
+    hits: Mask
+    misses: Mask
 
 
 @dataclass(frozen=True)
@@ -35,6 +63,9 @@ class Score:
         bounds: The least and the greatest value that it can have.
         scale: The most that one image could change it by if it stood alone; a number, or from the samples to it.
         is_plain: It describes the very images that were seen, as a count does, and has no interval.
+        parts: From the samples to the means that it is the sum of, for a score that is one.
+        ratio: From the samples to the ratio that it is, for a score that is one.
+        is_smooth: Whether it changes smoothly with the shares of images, so that leaving out some tells how sure it is.
     """
 
     name: str
@@ -49,6 +80,9 @@ class Score:
     of_some: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     scale: float | Callable[[Samples], float] = 1.0
+    parts: Callable[[Samples], Sequence[Part]] | None = None
+    ratio: Callable[[Samples], Ratio] | None = None
+    is_smooth: bool = True
 
     def images(self, samples: Samples) -> int:
         """Count the images that it rests on."""

@@ -6,19 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
+
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
 from harness.classifiers.spec import Spec, parse_spec
-from harness.engines.local import measured
+from harness.engines.local import measured, run_key
 from harness.engines.settings import Settings
 from harness.errors import HarnessError, NotMeasured
 from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, Normaliser, benchmark_of
-from harness.records.store import Busy, RecordStore
+from harness.records.store import Busy, RecordStore, Run
 from harness.scores import (
-    Replicates,
+    Estimator,
+    EveryLook,
+    OneLook,
     Sample,
     Samples,
     Score,
@@ -26,13 +30,12 @@ from harness.scores import (
     alexnet_corruption_errors,
     alexnet_flip_probabilities,
     columns_of,
-    combination,
     corruption_means,
-    estimate,
     find_score,
     make_sample,
     perturbation_means,
 )
+from harness.studies.drawing import Drawing
 from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
 from harness.studies.study import Study, Term, is_quoted, quoted, require
 from harness.verdicts.estimates import Estimate
@@ -106,6 +109,7 @@ class Laboratory:
         prefix: From a classifier and a need to how many images of the seeded order it is asked of; None for as many as
             the settings say.
         always_normalise: Whether the normaliser is measured where its records are not there.
+        drawing: How far a claim looks, where it looks again and again until it is decided; None to look once, at all.
     """
 
     def __init__(
@@ -120,8 +124,11 @@ class Laboratory:
         supply: Supply | None = None,
         prefix: Callable[[Spec, Need], int] | None = None,
         always_normalise: bool = False,
+        drawing: Drawing | None = None,
     ) -> None:
         self.settings = settings
+        self._drawing = drawing
+        self._shortened: dict[tuple[int, int], tuple[Sample, Sample]] = {}
         self._supply = supply
         self._prefix = prefix
         self._always_normalise = always_normalise
@@ -159,6 +166,8 @@ class Laboratory:
 
         What another process is measuring is left for last: meanwhile the two share the rest.
         """
+        if self._drawing:
+            return {need: self._look(spec, need, self._drawing) for need in needs}
         for need in needs:
             with suppress(Busy):
                 self.dataset(benchmark_of(need), wait=False)
@@ -171,9 +180,72 @@ class Laboratory:
             self._let_go()
         return {need: _or_raise(self._samples[spec, need]) for need in needs}
 
+    def _look(self, spec: Spec, need: Need, drawing: Drawing) -> Sample:
+        """Give a classifier's sample of as many images as the claim looks at now, measuring what is not known yet."""
+        depth = drawing.depth(spec, need, self.population(need), self._stored)
+        if self._lacks(spec, need, depth):
+            held = self._samples.get((spec, need))
+            known = 0 if held is None or isinstance(held, Exception) else len(held["group"])
+            with drawing.measuring(spec, need, depth - known):
+                self._measure(spec, need, wait=True)
+        return self.first_of(_or_raise(self._samples[spec, need]), depth)
+
+    def _lacks(self, spec: Spec, need: Need, images: int | None = None) -> bool:
+        """Tell whether a sample is not known, or not of so many images."""
+        held = self._samples.get((spec, need))
+        if held is None or isinstance(held, Exception) or images is None:
+            return held is None
+        return len(held["group"]) < images
+
+    def first_of(self, sample: Sample, images: int) -> Sample:
+        """Keep of a sample the first images of the seeded order, the same object each time that it is asked for."""
+        if len(sample["group"]) <= images:
+            return sample
+        key = id(sample), images
+        if key not in self._shortened:
+            # Kept with what it was cut from, so that no other sample can come to lie there.
+            self._shortened[key] = sample, {name: values[:images] for name, values in sample.items()}
+        return self._shortened[key][1]
+
+    def begin(self) -> None:
+        """Begin with another claim, which looks at few images first where it may look again."""
+        if self._drawing:
+            self._drawing.begin()
+            self._shortened.clear()
+
+    def deepen(self) -> bool:
+        """Look at more images of all that the claim has asked for; tells whether there are any."""
+        return self._drawing is not None and self._drawing.deepen(self._stored)
+
+    def limit(self) -> str:
+        """Say what keeps a claim from looking at more images; empty where that is that there are none."""
+        return self._drawing.limit() if self._drawing else ""
+
+    def population(self, need: Need) -> int:
+        """Count the images of which samples are drawn."""
+        return len(self.dataset(benchmark_of(need)))
+
+    def estimator(self, alpha: float) -> Estimator:
+        """Give how numbers get their intervals here."""
+        return EveryLook(alpha, self.population) if self._drawing else OneLook(alpha, self._published_images)
+
+    def _published_images(self, need: Need) -> int | None:
+        """Count a benchmark's images where they are those that were published, and not some of unknown origin."""
+        dataset = self.dataset(benchmark_of(need))
+        return len(dataset) if dataset.is_whole else None
+
+    def _stored(self, spec: Spec, need: Need) -> int:
+        """Count the first images of the seeded order that the store knows of a classifier."""
+        dataset = self.dataset(benchmark_of(need))
+        if isinstance(need, Maximize):
+            return 0
+        missing = self._store.run(run_key(dataset, need, spec, self.settings, self._load)).missing(len(dataset))
+        return int(missing[0]) if len(missing) else len(dataset)
+
     def is_whole(self, benchmarks: Sequence[str]) -> bool:
         """Tell whether all published images of benchmarks are there and asked for."""
-        return self.settings.images is None and all(self.dataset(benchmark).is_whole for benchmark in benchmarks)
+        is_all = self._drawing is not None or self.settings.images is None
+        return is_all and all(self.dataset(benchmark).is_whole for benchmark in benchmarks)
 
     def normalised_by(self, score: Score) -> str:
         """Say in words what a score divides by; empty where it divides by nothing that could differ."""
@@ -208,6 +280,8 @@ class Laboratory:
         if self._always_normalise:
             return self.samples(self.normaliser, [benchmark])[benchmark]
         settings = replace(self._settings_for(self.normaliser, benchmark), measure=False)
+        if self._drawing:  # what is divided by must be known before anything is drawn
+            settings = replace(settings, images=None)
         dataset = self.dataset(benchmark)
         try:
             ((run, images),) = measured(dataset, benchmark, [self.normaliser], self._load, self._store, settings)
@@ -217,6 +291,10 @@ class Laboratory:
 
     def _settings_for(self, spec: Spec, need: Need) -> Settings:
         """Say how something is measured: of fewer images, where it is asked of fewer."""
+        if self._drawing:
+            images = self._drawing.depth(spec, need, self.population(need), self._stored)
+            is_checked = self.settings.is_checked or (spec, need) in self._samples
+            return replace(self.settings, images=images, is_checked=is_checked)
         if self._prefix is None:
             return self.settings
         most = self._prefix(spec, need)
@@ -231,7 +309,8 @@ class Laboratory:
         together = [spec]
         if isinstance(need, Attack) and need.surrogate:
             sharing = (other for other, needs in self._plan.items() if need in needs and other != spec)
-            together += [other for other in sharing if (other, need) not in self._samples]
+            images = self._settings_for(spec, need).images if self._drawing else None
+            together += [other for other in sharing if self._lacks(other, need, images)]
         try:
             found = self._run(together, need, wait=wait)
         except Busy:
@@ -253,7 +332,15 @@ class Laboratory:
             for spec, (run, images) in zip(specs, runs, strict=True):
                 path = self._pictures / f"maximizing-{spec.label}.png"
                 draw_maximizing_images(need, run.read(images), path, spec.label)
-        return [make_sample(need, run.read(images, columns_of(need))) for run, images in runs]
+        return [self._extended(spec, need, run, images) for spec, (run, images) in zip(specs, runs, strict=True)]
+
+    def _extended(self, spec: Spec, need: Need, run: Run, images: int) -> Sample:
+        """Read a sample, or what the one that is known lacks."""
+        held = self._samples.get((spec, need))
+        if held is None or isinstance(held, Exception):
+            return make_sample(need, run.read(images, columns_of(need)))
+        more = make_sample(need, run.read(images, columns_of(need), start=len(held["group"])))
+        return {name: np.concatenate([held[name], more[name]]) for name in held}
 
     def draw(self, spec: Spec, need: Maximize, path: Path) -> None:
         """Draw a classifier's maximizing images into a PNG, made first where the store lacks them.
@@ -326,12 +413,10 @@ class LiveStudy(Study):
         self.subjects = tuple(spec.text for spec in subjects)
         self.surrogate = attacks.surrogate
         self._roles = roles
-        self._replicates = Replicates()
-        self._shortened: dict[tuple[int, int], tuple[Sample, Sample]] = {}
+        self._estimator = laboratory.estimator(alpha)
         others = (parse_spec(attacks.surrogate), laboratory.normaliser, *(roles or {}).values())
         self._specs = {spec.text: spec for spec in (*others, baseline, *subjects)}
         self._laboratory = laboratory
-        self._alpha = alpha
         self._attacks = attacks
 
     def player(self, row: str) -> str:
@@ -340,6 +425,22 @@ class LiveStudy(Study):
             return super().player(row)
         require(row in self._roles, f"nobody plays the part of {row} in this study")
         return self._roles[row].text
+
+    def begin(self) -> None:
+        """Begin with another claim."""
+        self._laboratory.begin()
+
+    def look_further(self) -> bool:
+        """Look at more images of all that the claim has asked for, where claims are drawn for until they are decided.
+
+        Returns:
+            Whether there are more that may be looked at.
+        """
+        return self._laboratory.deepen()
+
+    def limit(self) -> str:
+        """Say what keeps a claim from looking further; empty where there is nothing left to look at."""
+        return self._laboratory.limit()
 
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Measure a classifier's figure, or quote the paper's where the subject is one of its quoted rows."""
@@ -358,22 +459,12 @@ class LiveStudy(Study):
         return Comparison(
             self._figure(first, subject, before, of_before),
             replace(self._figure(second, subject, after, of_after), subject=f"its {second.title}"),
-            combination(terms, alpha=self._alpha, replicates=self._replicates),
+            self._estimator.combination(terms),
         )
 
     def _first_of(self, samples: Samples, most: Mapping[Need, int]) -> Samples:
         """Keep of the samples of some needs the first images of the seeded order."""
-        kept = dict(samples)
-        for need, images in most.items():
-            sample = samples[need]
-            if len(sample["group"]) > images:
-                key = id(sample), images
-                if key not in self._shortened:
-                    shortened = {name: values[:images] for name, values in sample.items()}
-                    # Kept with what it was cut from, so that no other sample can come to lie there.
-                    self._shortened[key] = sample, shortened
-                kept[need] = self._shortened[key][1]
-        return kept
+        return {**samples, **{need: self._laboratory.first_of(samples[need], images) for need, images in most.items()}}
 
     def _figure(self, quantity: Quantity, subject: str, score: Score, samples: Samples) -> Figure:
         settings = self._laboratory.settings
@@ -394,7 +485,7 @@ class LiveStudy(Study):
             quantity.title,
             quantity.where,
             subject,
-            estimate(score, samples, alpha=self._alpha, replicates=self._replicates),
+            self._estimator.estimate(score, samples),
             f"{how}, {settings.precision}, seed {settings.seed}",
             quantity.percent,
             tags,
@@ -413,20 +504,17 @@ class LiveStudy(Study):
         if len(live) == 1:
             # Against an exact number the figure's own interval decides, so that a verdict never contradicts it.
             ((weight, score, samples),) = live
-            own = estimate(score, samples, alpha=self._alpha, replicates=self._replicates)
-            low, high = sorted((weight * own.low, weight * own.high))
-            total = Estimate(weight * own.value, low, high, own.images)
-        else:
-            seen: dict[Need, list[int]] = {}
-            for _, score, samples in live:
-                for need in score.needs:
-                    seen.setdefault(need, []).append(len(samples[need]["group"]))
-            live = [
-                (weight, score, self._first_of(samples, {need: min(seen[need]) for need in score.needs}))
-                for weight, score, samples in live
-            ]
-            total = combination(live, alpha=self._alpha, replicates=self._replicates)
-        return Estimate(total.value + constant, total.low + constant, total.high + constant, total.images)
+            own = self._estimator.estimate(score, samples)
+            return own.scaled(weight, constant)
+        seen: dict[Need, list[int]] = {}
+        for _, score, samples in live:
+            for need in score.needs:
+                seen.setdefault(need, []).append(len(samples[need]["group"]))
+        live = [
+            (weight, score, self._first_of(samples, {need: min(seen[need]) for need in score.needs}))
+            for weight, score, samples in live
+        ]
+        return self._estimator.combination(live, constant)
 
     def corruption_errors(self, subject: str) -> dict[str, float]:
         """Measure a classifier's error of each corruption, averaged over severities."""

@@ -1,14 +1,15 @@
 """A claim's test and its verdict: what a test hands in, what becomes of it when there is no evidence."""
 
 import logging
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
 
-from harness.errors import DataMissing, HarnessError, NotMeasured
+from harness.errors import DataMissing, HarnessError, NotMeasured, TooFewImages
 from harness.verdicts.rules import Judgement, Verdict
 
 # The names under which a test's report carries its verdicts, and what the harness warned of meanwhile.
@@ -41,6 +42,35 @@ class VerdictEntry:
     margin: float | None
     percent: bool
     tags: dict[str, str]
+    is_drawn: bool
+    images_needed: int | None
+
+
+class LookAgain(Exception):
+    """A claim is not decided yet, and there are more images to look at."""
+
+
+def until_decided(test: pytest.Function, begin: Callable[[], None], look_further: Callable[[], bool]) -> None:
+    """Run a claim's test again and again, each time on more images, until it gives a verdict or there are no more.
+
+    Args:
+        test: Whose `verdict` raises LookAgain where it wants more images.
+        begin: Called before the first look.
+        look_further: Called before each other one; tells whether there are more images.
+    """
+    __tracebackhide__ = True
+    arguments = {name: test.funcargs[name] for name in test._fixtureinfo.argnames}
+    begin()
+    while True:
+        try:
+            test.obj(**arguments)
+        except LookAgain:
+            continue
+        except TooFewImages:
+            if not look_further():
+                raise
+        else:
+            return
 
 
 def claim_of(item: pytest.Item) -> str:
@@ -84,6 +114,8 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         margin=judgement.margin if figure else None,
         percent=figure.percent if figure else True,
         tags=dict(figure.tags) if figure else {},
+        is_drawn=judgement.is_drawn,
+        images_needed=math.ceil(judgement.needed) if math.isfinite(judgement.needed) else None,
     )
     item.user_properties.append((PROPERTY, asdict(entry)))
 
@@ -127,7 +159,7 @@ def accounted(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator
 
 
 def _enter_not_run(item: pytest.Item, reason: str, alpha: float) -> None:
-    enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, reason), alpha=alpha)
+    enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, (reason,)), alpha=alpha)
 
 
 def _has_verdict(item: pytest.Item) -> bool:

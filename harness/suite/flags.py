@@ -65,7 +65,7 @@ MEASURING = (
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
     Option("--normaliser", "spec by whose records of the same images, where the store has them, mCE and mFR of a "
            "subset are divided; alexnet by default", "SPEC"),
-    Option("--alpha", "error rate of an interval, both tails together", "P", "1e-3"),
+    Option("--alpha", "error rate of an interval, both tails together, and of a verdict", "P", "1e-3"),
 )  # fmt: skip
 
 ATTACKING = (
@@ -83,7 +83,13 @@ ATTACKING = (
     Option("--grid", "maximize: draw the images into this PNG", "FILE"),
 )  # fmt: skip
 
+DECIDING = (
+    Option("--decide", "draw images only until each claim is decided, at error rate --alpha over all looks"),
+    Option("--budget", "with --decide: measure for so long at most, all claims together", "SECONDS"),
+)  # fmt: skip
+
 CLAIMS = (
+    *DECIDING,
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
            repeatable=True),
     Option("--baseline", "spec that they are compared with", "SPEC"),

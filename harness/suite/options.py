@@ -1,5 +1,6 @@
 """The options' values, checked: shared by pytest and the command line."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
+from harness.studies.drawing import Drawing
 from harness.studies.live import NORMALISER, Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.flags import ATTACKING, DATA, MEASURING, Option
+from harness.suite.flags import ATTACKING, DATA, DECIDING, MEASURING, Option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -117,6 +119,22 @@ def read_attacks(get: Callable[[Option], Any]) -> Attacks:
     values = {option.dest: get(option) for option in MEASURING}
     restarts = 0 if values["restarts"] is None else _whole("--restarts", values["restarts"], 1)
     return Attacks(parse_spec(values["surrogate"] or SURROGATE).text, restarts)
+
+
+def read_drawing(get: Callable[[Option], Any], settings: Settings) -> Drawing | None:
+    """Check the options that say whether images are drawn until claims are decided, and for how long.
+
+    Raises:
+        UsageError: The budget is no number of seconds, or goes with nothing.
+    """
+    values = {option.dest: get(option) for option in DECIDING}
+    budget = values["budget"]
+    if not values["decide"]:
+        if budget is not None:
+            raise UsageError("--budget bounds --decide; add that, or leave it out")
+        return None
+    seconds = None if budget is None else _seconds("--budget", budget)
+    return Drawing(settings.images, seconds if settings.measure else 0.0)
 
 
 def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:
@@ -256,6 +274,16 @@ def _whole(flag: str, text: str, least: int, most: int | None = None) -> int:
         above = f" and at most {most}" if most is not None else ""
         raise UsageError(f"{flag} {text!r} is not a whole number of at least {least}{above}")
     return number
+
+
+def _seconds(flag: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{flag} {text!r} is not a number of seconds above 0, e.g. 600")
+    return seconds
 
 
 def _alpha(text: str) -> float:

@@ -13,7 +13,7 @@ from harness.protocols.needs import Need
 from harness.studies.published import PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import BASELINE, WSL
-from harness.suite.claims import ASKED_OF, params_of
+from harness.suite.claims import ASKED_OF, claim_of, params_of
 
 PUBLISHED = PublishedStudy.name
 PAPER = "paper"
@@ -129,6 +129,11 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
         return -max((costs[text] for text in named), default=0.0)
 
     items.sort(key=place)
+
+
+def printed_last(items: list[pytest.Item]) -> None:
+    """Put last what asks for figures as they are printed, which takes nearly all images there are to decide."""
+    items.sort(key=lambda item: claim_of(item).startswith("N"))
 
 
 def drop_unpublished(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """One run of the suite: its options, its studies, and what it has to say at the end."""
 
+import math
 import os
 import shlex
 import subprocess
@@ -50,12 +51,15 @@ class SuiteSession:
         named = {option.dest: get(option) for option in flags.CLAIMS}
         self.request = options.read_request(get, measure=not named["claims_only"])
         self.strict_data = bool(named["strict_data"])
+        # pytest's own option, which sets an ini key that is set here anyway.
+        self.strict = "strict=true" in (config.getoption("override_ini") or ())
         self.report = Path(named["report"]).expanduser() if named["report"] else None
         if self.report and not hasattr(config, "workerinput"):
             options.check_writable("--report", self.report)
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
         self.attacks = options.read_attacks(get)
+        self._drawing = options.read_drawing(get, self.request.settings)
         surrogate, normaliser = map(parse_spec, (self.attacks.surrogate, self.request.normaliser))
         seed = options.read_seed(named["miniature_seed"], "--miniature-seed")
         self.shipped = {each.cast.study: each for each in shipped(seed)}
@@ -101,6 +105,32 @@ class SuiteSession:
         if name not in self._studies:
             self._studies[name] = PublishedStudy() if name == PUBLISHED else self._live(name)
         return self._studies[name]
+
+    @property
+    def decides(self) -> bool:
+        """Whether images are drawn until claims are decided."""
+        return self._drawing is not None
+
+    def look_further(self, name: str) -> bool:
+        """Tell whether a claim of a study has more images to look at, which it looks at from now on."""
+        study = self._studies.get(name)
+        return isinstance(study, LiveStudy) and study.look_further()
+
+    def begin(self, name: str) -> None:
+        """Begin with another claim of a study."""
+        study = self._studies.get(name)
+        if isinstance(study, LiveStudy):
+            study.begin()
+
+    def outlook(self, name: str, judgement: Judgement) -> Judgement:
+        """Add to a judgement that stays undecided how many images it would take, if they go on like those drawn."""
+        study = self._studies.get(name)
+        if not (self.decides and isinstance(study, LiveStudy) and judgement.verdict is Verdict.UNDECIDED):
+            return judgement
+        needed = judgement.needed
+        about = f"about {needed:,.0f} images would decide it" if math.isfinite(needed) else "no end is in sight"
+        limit = study.limit()
+        return judgement.because(f"at the present estimate {about}" + (f", but {limit}" if limit else ""))
 
     def write_report(self, entries: list[dict[str, Any]]) -> str | None:
         """Write `verdicts.json` if a report was asked for and there are verdicts; gives its path."""
@@ -158,7 +188,15 @@ class SuiteSession:
         cast = next(cast for cast in self.casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)
-        laboratory = Laboratory(self.request.roots, store, settings, self._plan, self.request.normaliser, pictures)
+        laboratory = Laboratory(
+            self.request.roots,
+            store,
+            settings,
+            self._plan,
+            self.request.normaliser,
+            pictures,
+            drawing=self._drawing,
+        )
         return self._live_study(cast, laboratory, self.attacks)
 
     def _live_study(self, cast: Cast, laboratory: Laboratory, attacks: Attacks) -> LiveStudy:

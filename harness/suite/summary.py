@@ -80,6 +80,18 @@ def totals(entries: Sequence[Entry]) -> str:
     return ", ".join(parts)
 
 
+def error_rates(entries: Sequence[Entry], alpha: float) -> str:
+    """Say how often verdicts from drawn images may be wrong, of each and of all; empty where there are none."""
+    drawn = sum(entry["is_drawn"] and entry["verdict"] in ("holds", "fails") for entry in entries)
+    if not drawn:
+        return ""
+    together = min(1.0, drawn * alpha)
+    return (
+        f"decided on drawn images: {drawn}, each wrong with a chance of at most {alpha:g}, any of them of at most "
+        f"{together:.3g} (union bound)"
+    )
+
+
 def write_json(folder: Path, entries: Sequence[Entry], *, command: str, settings: Mapping[str, Any]) -> Path:
     """Write `verdicts.json` into a folder, made if it is not there, replacing an older one whole.
 

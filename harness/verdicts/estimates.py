@@ -1,12 +1,16 @@
 """Numbers with intervals.
 
 A figure from a whole benchmark, as published ones are, is exact: its interval is the number itself. A figure from
-a sample has an interval at level 1 - alpha: Clopper-Pearson for shares of images, else a grouped jackknife.
+a sample has an interval at level 1 - alpha that is right if it is looked at once: for shares of images an exact one
+(Clopper-Pearson, or hypergeometric where the benchmark's size is known), else a grouped jackknife, and a bootstrap for
+what is no smooth function of means. `harness.verdicts.betting` has those that may be looked at after every image.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +18,36 @@ from numpy.typing import NDArray
 JACKKNIFE_GROUPS = 50
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(ABC):
     """A number and the interval in which the true one lies at level 1 - alpha.
 
     Attributes:
         value: The number; a fraction unless its metric says otherwise.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
         images: How many images it was measured on; 0 where the source does not say.
     """
 
     value: float
-    low: float
-    high: float
     images: int
+    no_interval: ClassVar[str] = "too few images for an interval"
 
-    @classmethod
-    def exact(cls, value: float, images: int = 0) -> "Estimate":
+    @property
+    @abstractmethod
+    def low(self) -> float:
+        """Lower end of the interval."""
+
+    @property
+    @abstractmethod
+    def high(self) -> float:
+        """Upper end of the interval."""
+
+    @staticmethod
+    def exact(value: float, images: int = 0) -> "Fixed":
         """Make the estimate of a number that no sampling blurs."""
-        return cls(value, value, value, images)
+        return Fixed.of(value, value, value, images)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Its interval; None where there were too few images for one."""
+        """Its interval; None where there is none, for the reason that `no_interval` names."""
         return (self.low, self.high) if math.isfinite(self.high - self.low) else None
 
     @property
@@ -45,20 +55,96 @@ class Estimate:
         """Whether no sampling blurs it."""
         return self.low == self.value == self.high
 
+    @abstractmethod
+    def scaled(self, factor: float, shift: float = 0.0) -> "Estimate":
+        """Multiply the number by a factor, not 0, and add a shift to it."""
 
-def proportion(hits: int, images: int, alpha: float) -> Estimate:
-    """Estimate a share of images with its exact binomial interval (Clopper & Pearson, 1934).
+    def is_above(self, bound: float) -> bool:
+        """Whether the whole interval lies above a number."""
+        return self.low > bound
+
+    def is_below(self, bound: float) -> bool:
+        """Whether the whole interval lies below a number."""
+        return self.high < bound
+
+    def is_at_least(self, bound: float) -> bool:
+        """Whether the whole interval lies at a number or above it."""
+        return self.low >= bound
+
+    def is_at_most(self, bound: float) -> bool:
+        """Whether the whole interval lies at a number or below it."""
+        return self.high <= bound
+
+
+@dataclass(frozen=True)
+class Fixed(Estimate):
+    """An estimate whose interval is computed.
+
+    Attributes:
+        ends: Lower and upper end of the interval.
+    """
+
+    value: float
+    ends: tuple[float, float]
+    images: int
+
+    @classmethod
+    def of(cls, value: float, low: float, high: float, images: int) -> "Fixed":
+        """Make an estimate of a number and the ends of its interval."""
+        return cls(value, (low, high), images)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        return self.ends[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
+        return self.ends[1]
+
+    def within(self, least: float, greatest: float) -> "Fixed":
+        """Cut its interval to what the number can be."""
+        return replace(self, ends=(max(self.low, least), min(self.high, greatest)))
+
+    def scaled(self, factor: float, shift: float = 0.0) -> "Fixed":
+        """Multiply the number by a factor and add a shift to it."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Fixed.of(factor * self.value + shift, low + shift, high + shift, self.images)
+
+
+def proportion(hits: int, images: int, alpha: float, population: int | None = None) -> Fixed:
+    """Estimate a share of images with its exact interval.
+
+    Both tails are excluded at alpha / 2: of the binomial distribution (Clopper & Pearson, 1934), or of the
+    hypergeometric one where the images are drawn from so many without replacement; of all of them it is the number.
 
     Args:
         hits: How many images have the property, in 0..images.
         images: How many were looked at, at least 1.
         alpha: Both tails together, in (0, 1).
+        population: Of how many they were drawn; None for infinitely many.
     """
-    from scipy.stats import beta
+    from scipy.stats import beta, hypergeom
 
-    low = beta.ppf(alpha / 2, hits, images - hits + 1) if hits else 0.0
-    high = beta.ppf(1 - alpha / 2, hits + 1, images - hits) if hits < images else 1.0
-    return Estimate(hits / images, float(low), float(high), images)
+    if population is None:
+        low = beta.ppf(alpha / 2, hits, images - hits + 1) if hits else 0.0
+        high = beta.ppf(1 - alpha / 2, hits + 1, images - hits) if hits < images else 1.0
+        return Fixed.of(hits / images, float(low), float(high), images)
+
+    def fewest(found: int) -> int:
+        """Give the fewest in the population of which at least so many are found with a chance above alpha / 2."""
+        refused, kept = found - 1, found + population - images
+        while kept - refused > 1:
+            middle = (kept + refused) // 2
+            if hypergeom.sf(found - 1, population, middle, images) > alpha / 2:
+                kept = middle
+            else:
+                refused = middle
+        return kept
+
+    low, high = fewest(hits), population - fewest(images - hits)
+    return Fixed.of(hits / images, low / population, high / population, images)
 
 
 def leave_one_out(statistic: Callable[[NDArray[np.bool_]], float], groups: int) -> NDArray[np.float64]:
@@ -80,13 +166,40 @@ def leave_one_out(statistic: Callable[[NDArray[np.bool_]], float], groups: int) 
     return np.array([value, *left_out])
 
 
-def jackknife(values: NDArray[np.float64], *, images: int, scale: float, alpha: float) -> Estimate:
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float], images: int, *, alpha: float, replicates: int = 400
+) -> Fixed:
+    """Estimate any function of images by drawing as many of them again, with replacement (Efron, 1979).
+
+    Half-width = z * se, where se is the standard deviation over the replicates and z the normal quantile at
+    1 - alpha / 2 (the standard interval; Efron & Tibshirani, 1993, section 13.2). Its level is approximate. The draws
+    are seeded: the same images always give the same interval.
+
+    Args:
+        statistic: From the places of the images kept, shape (images,), with repeats, to the number.
+        images: How many images there are, at least 2.
+        alpha: Both tails together, in (0, 1).
+        replicates: How often they are drawn again.
+    """
+    from scipy.stats import norm
+
+    value = statistic(np.arange(images))
+    draws = np.random.RandomState(0)
+    again = [statistic(draws.randint(images, size=images)) for _ in range(replicates)]
+    half = float(norm.ppf(1 - alpha / 2)) * float(np.std(again, ddof=1))
+    return Fixed.of(value, value - half, value + half, images)
+
+
+def jackknife(
+    values: NDArray[np.float64], *, images: int, scale: float, alpha: float, population: int | None = None
+) -> Fixed:
     """Estimate any smooth function of the records from what it is with one group of images left out at a time.
 
-    Half-width = t * se + scale * ln(2 / alpha) / images, where se^2 = (G - 1) / G * sum_g (theta_(g) - mean)^2
-    (delete-a-group jackknife; Shao & Tu, 1995, section 2.3) and t is Student's quantile with G - 1 degrees of
-    freedom. The second term is the rule of three at this alpha: it keeps a handful of images that happen to agree
-    from looking like certainty.
+    Half-width = (t * se + scale * ln(2 / alpha) / images) * sqrt(1 - images / population), where
+    se^2 = (G - 1) / G * sum_g (theta_(g) - mean)^2 (delete-a-group jackknife; Shao & Tu, 1995, section 2.3) and t is
+    Student's quantile with G - 1 degrees of freedom. The second term is the rule of three at this alpha: it keeps a
+    handful of images that happen to agree from looking like certainty. The root is the finite-population correction
+    (Cochran, 1977, section 2.6): of all images the number is exact.
 
     Args:
         values: As `leave_one_out` gives them; of a sum, the sum of its terms', for both sides of a pair are in one
@@ -94,6 +207,7 @@ def jackknife(values: NDArray[np.float64], *, images: int, scale: float, alpha: 
         images: How many images were looked at.
         scale: What one image could change at most if it stood alone, in the metric's units (1 for shares).
         alpha: Both tails together, in (0, 1).
+        population: Of how many images they were drawn without replacement; None for infinitely many.
 
     Returns:
         The number; its interval is unbounded where a group can't be left out (too few images).
@@ -101,8 +215,12 @@ def jackknife(values: NDArray[np.float64], *, images: int, scale: float, alpha: 
     from scipy.stats import t
 
     value, left_out, groups = float(values[0]), values[1:], len(values) - 1
+    if images == population:
+        return Estimate.exact(value, images)
     if not np.isfinite(left_out).all():
-        return Estimate(value, -math.inf, math.inf, images)
+        return Fixed.of(value, -math.inf, math.inf, images)
     error = math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
     half = float(t.ppf(1 - alpha / 2, groups - 1)) * error + scale * math.log(2 / alpha) / images
-    return Estimate(value, value - half, value + half, images)
+    if population is not None:
+        half *= math.sqrt(1 - images / population)
+    return Fixed.of(value, value - half, value + half, images)

@@ -1,14 +1,16 @@
 """The decisions that claims are made of: each takes figures and gives a judgement with its evidence.
 
 A judgement holds only if the whole interval is on the right side, fails only if the whole interval is on the
-wrong side, and is undecided otherwise.
+wrong side, and is undecided otherwise. So it errs at most as often as the interval does at that end, alpha / 2; of
+several that must all hold, that one fails is only said where that is so of all together.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from harness.verdicts.betting import Drawn
 from harness.verdicts.estimates import Estimate
 
 
@@ -112,6 +114,51 @@ class Comparison:
         return replace(first, title=f"{first.title} less {other}", estimate=self.difference)
 
 
+@dataclass(frozen=True)
+class Question:
+    """On which side of a bound a number lies: what a judgement comes down to.
+
+    Attributes:
+        estimate: The number.
+        sign: On which side it is wanted: `<`, `<=`, `>` or `>=`.
+        bound: The bound.
+    """
+
+    estimate: Estimate
+    sign: str
+    bound: float
+
+    def verdict(self, among: int = 1) -> Verdict:
+        """Answer it: undecided where the interval lies on both sides.
+
+        Args:
+            among: Of how many questions, all of which must hold, this is one. That any of them fails is only said where
+                the chance of a mistake stays within alpha / 2 for all of them together.
+        """
+        holds, fails = self._sides
+        if not isinstance(self.estimate, Drawn):
+            return _decide(holds(self.bound), fails(self.bound))
+        above = self.sign.startswith(">")
+        fails_surely = among * self.estimate.doubt(self.bound, above=not above) <= 1
+        return _decide(self.estimate.doubt(self.bound, above=above) <= 1, fails_surely)
+
+    def needed(self, among: int = 1) -> float:
+        """Tell from how many images it would be answered, if they go on like this; at most infinitely many."""
+        if isinstance(self.estimate, Drawn):
+            return self.estimate.needed(self.bound, among)
+        return math.inf
+
+    @property
+    def _sides(self) -> tuple[Callable[[float], bool], Callable[[float], bool]]:
+        each = self.estimate
+        return {
+            "<": (each.is_below, each.is_at_least),
+            "<=": (each.is_at_most, each.is_above),
+            ">": (each.is_above, each.is_at_most),
+            ">=": (each.is_at_least, each.is_below),
+        }[self.sign]
+
+
 @dataclass(frozen=True, repr=False)
 class Judgement:
     """A verdict with its evidence; true exactly if the claim holds.
@@ -122,7 +169,8 @@ class Judgement:
         relation: What the claim needs, e.g. `< 66.65 %`.
         bound: The number that the figure was held against.
         margin: How far on the right side it is, in the metric's units; negative where the claim fails.
-        reason: Why there is no verdict, or what a reader must know beside it.
+        notes: Why there is no verdict, or what a reader must know beside it; what is dear to say, as a function.
+        questions: What it came down to, all of which must hold.
     """
 
     verdict: Verdict
@@ -130,7 +178,8 @@ class Judgement:
     relation: str
     bound: float | None
     margin: float
-    reason: str = ""
+    notes: tuple[str | Callable[[], str], ...] = ()
+    questions: tuple[Question, ...] = ()
 
     def __bool__(self) -> bool:
         return self.verdict is Verdict.HOLDS
@@ -151,81 +200,84 @@ class Judgement:
     def __repr__(self) -> str:
         return f"{self.verdict}: {self.figure.text() if self.figure else self.reason} for {self.relation}"
 
-    def because(self, reason: str) -> "Judgement":
+    @property
+    def reason(self) -> str:
+        """Why there is no verdict, or what a reader must know beside it; empty where there is nothing to say."""
+        return "; ".join(filter(None, (note if isinstance(note, str) else note() for note in self.notes)))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it rests on images that were drawn until it was decided."""
+        return any(isinstance(question.estimate, Drawn) for question in self.questions)
+
+    @property
+    def needed(self) -> float:
+        """From how many images it would be decided, if they go on like this; infinite where more never would."""
+        doubtful = [question for question in self.questions if question.verdict() is Verdict.UNDECIDED]
+        return max((question.needed(len(self.questions)) for question in doubtful), default=math.inf)
+
+    def because(self, *notes: str | Callable[[], str]) -> "Judgement":
         """Add what a reader must know beside the verdict."""
-        return replace(self, reason="; ".join(filter(None, (self.reason, reason))))
+        return replace(self, notes=(*self.notes, *notes))
 
 
 def at_most(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is a number or below it."""
-    low, high = figure.estimate.low, figure.estimate.high
-    return _against(figure, "<=", bound, holds=high <= bound, fails=low > bound)
+    return _against(figure, "<=", bound)
 
 
 def at_least(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is a number or above it."""
-    low, high = figure.estimate.low, figure.estimate.high
-    return _against(figure, ">=", bound, holds=low >= bound, fails=high < bound)
+    return _against(figure, ">=", bound)
 
 
 def below(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is below a number."""
-    low, high = figure.estimate.low, figure.estimate.high
-    return _against(figure, "<", bound, holds=high < bound, fails=low >= bound)
+    return _against(figure, "<", bound)
 
 
 def above(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is above a number."""
-    low, high = figure.estimate.low, figure.estimate.high
-    return _against(figure, ">", bound, holds=low > bound, fails=high <= bound)
+    return _against(figure, ">", bound)
 
 
 def within(figure: Figure, target: float, tolerance: float) -> Judgement:
     """Judge: the figure is at most `tolerance` away from a number."""
-    estimate = figure.estimate
-    inside = target - tolerance <= estimate.low and estimate.high <= target + tolerance
-    outside = estimate.high < target - tolerance or estimate.low > target + tolerance
-    return Judgement(
-        _decide(inside, outside),
+    return _judge(
+        (Question(figure.estimate, ">=", target - tolerance), Question(figure.estimate, "<=", target + tolerance)),
         figure,
         f"{figure.text(target)} within {figure.text(tolerance)}",
         target,
-        tolerance - abs(estimate.value - target),
+        tolerance - abs(figure.estimate.value - target),
     )
 
 
 def lower(comparison: Comparison, by: float = 0.0) -> Judgement:
     """Judge: the first figure is lower than the second, by more than `by`."""
-    difference, first, second = comparison.difference, comparison.first, comparison.second
+    first, second = comparison.first, comparison.second
     bound = second.estimate.value - by
-    return _pointing(
-        Judgement(
-            _decide(difference.high < -by, difference.low >= -by),
-            first,
-            f"< {first.text(bound)} ({second.subject}{_offset(first, by)})",
-            bound,
-            bound - first.estimate.value,
-        ),
-        comparison,
-        f"< {first.text(-by)}",
+    judgement = _judge(
+        (Question(comparison.difference, "<", -by),),
+        first,
+        f"< {first.text(bound)} ({second.subject}{_offset(first, by)})",
+        bound,
+        bound - first.estimate.value,
     )
+    return _pointing(judgement, comparison, f"< {first.text(-by)}")
 
 
 def higher(comparison: Comparison, by: float = 0.0) -> Judgement:
     """Judge: the first figure is higher than the second, by more than `by`."""
-    difference, first, second = comparison.difference, comparison.first, comparison.second
+    first, second = comparison.first, comparison.second
     bound = second.estimate.value + by
-    return _pointing(
-        Judgement(
-            _decide(difference.low > by, difference.high <= by),
-            first,
-            f"> {first.text(bound)} ({second.subject}{_offset(first, -by)})",
-            bound,
-            first.estimate.value - bound,
-        ),
-        comparison,
-        f"> {first.text(by)}",
+    judgement = _judge(
+        (Question(comparison.difference, ">", by),),
+        first,
+        f"> {first.text(bound)} ({second.subject}{_offset(first, -by)})",
+        bound,
+        first.estimate.value - bound,
     )
+    return _pointing(judgement, comparison, f"> {first.text(by)}")
 
 
 def never_rises(comparisons: Sequence[Comparison], slack: float) -> Judgement:
@@ -237,11 +289,11 @@ def never_rises(comparisons: Sequence[Comparison], slack: float) -> Judgement:
     """
     judgements = []
     for comparison in comparisons:
-        difference, first, second = comparison.difference, comparison.first, comparison.second
+        first, second = comparison.first, comparison.second
         bound = second.estimate.value + slack
         judgements.append(
-            Judgement(
-                _decide(difference.high <= slack, difference.low > slack),
+            _judge(
+                (Question(comparison.difference, "<=", slack),),
                 first,
                 f"<= {first.text(bound)} (the point before it plus {first.text(slack)})",
                 bound,
@@ -252,25 +304,45 @@ def never_rises(comparisons: Sequence[Comparison], slack: float) -> Judgement:
 
 
 def all_of(judgements: Sequence[Judgement]) -> Judgement:
-    """Judge several at once: fails if one fails, undecided if one is; shows the one with the least margin."""
-    for verdict in (Verdict.FAILS, Verdict.NOT_RUN, Verdict.UNDECIDED):
-        worst = [judgement for judgement in judgements if judgement.verdict is verdict]
+    """Judge several at once: fails if one fails, undecided if one is; shows the one with the least margin.
+
+    Of estimates that may be looked at after every image, that one fails is only said where it is settled at its share
+    of alpha: of many true claims together, one is not to be refused more often than of one.
+    """
+    count = len(judgements)
+    asked = [
+        replace(judgement, verdict=_answer(judgement.questions, count)) if judgement.questions else judgement
+        for judgement in judgements
+    ]
+    everything = tuple(question for judgement in judgements for question in judgement.questions)
+    for verdict in (Verdict.FAILS, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS):
+        worst = [judgement for judgement in asked if judgement.verdict is verdict]
         if worst:
-            return min(worst, key=lambda judgement: judgement.margin)
-    return min(judgements, key=lambda judgement: judgement.margin)
+            return replace(min(worst, key=lambda judgement: judgement.margin), questions=everything)
+    raise ValueError("no judgements")
 
 
 def _interval(figure: Figure, estimate: Estimate) -> str:
     if estimate.interval is None:
-        return "too few images for an interval"
+        return estimate.no_interval
     return f"{figure.text(estimate.low)} to {figure.text(estimate.high)}"
 
 
-def _against(figure: Figure, sign: str, bound: float, *, holds: bool, fails: bool) -> Judgement:
+def _against(figure: Figure, sign: str, bound: float) -> Judgement:
     """Judge a figure against a number, on the side of it that a sign needs."""
     way = 1 if sign.startswith(">") else -1
     margin = way * (figure.estimate.value - bound)
-    return Judgement(_decide(holds, fails), figure, f"{sign} {figure.text(bound)}", bound, margin)
+    question = Question(figure.estimate, sign, bound)
+    return _judge((question,), figure, f"{sign} {figure.text(bound)}", bound, margin)
+
+
+def _judge(questions: tuple[Question, ...], figure: Figure, relation: str, bound: float, margin: float) -> Judgement:
+    return Judgement(_answer(questions), figure, relation, bound, margin, questions=questions)
+
+
+def _answer(questions: Sequence[Question], among: int = 1) -> Verdict:
+    answers = [question.verdict(among) for question in questions]
+    return _decide(all(answer is Verdict.HOLDS for answer in answers), Verdict.FAILS in answers)
 
 
 def _decide(holds: bool, fails: bool) -> Verdict:
@@ -283,11 +355,14 @@ def _offset(figure: Figure, by: float) -> str:
 
 def _pointing(judgement: Judgement, comparison: Comparison, need: str) -> Judgement:
     """Say what decided where it was no interval of the figure's own: the paired difference, and what it must be."""
-    difference, first, second = comparison.difference, comparison.first, comparison.second
-    judgement = judgement.because(comparison.note)
-    if second.estimate.is_exact and math.isclose(difference.high - difference.low, first.width):
-        return judgement
-    return judgement.because(
-        f"paired difference to {second.subject} {first.text(difference.value)} "
-        f"({_interval(first, difference)}), {need} needed"
-    )
+
+    def paired() -> str:
+        difference, first, second = comparison.difference, comparison.first, comparison.second
+        if second.estimate.is_exact and math.isclose(difference.high - difference.low, first.width):
+            return ""
+        return (
+            f"paired difference to {second.subject} {first.text(difference.value)} "
+            f"({_interval(first, difference)}), {need} needed"
+        )
+
+    return judgement.because(comparison.note, paired)

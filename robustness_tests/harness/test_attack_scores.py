@@ -5,7 +5,7 @@ import pytest
 
 from harness.errors import NotMeasured, UsageError
 from harness.protocols.attacks import Attack
-from harness.scores import columns_of, difference, estimate, find_score, make_sample, scores_of
+from harness.scores import OneLook, columns_of, find_score, make_sample, scores_of
 from harness.verdicts.estimates import proportion
 
 PUBLISHED = Attack("published", ladder=(10, 20))
@@ -227,15 +227,15 @@ ACCURACIES = (
 def test_accuracies_of_masked_gradients_are_refused(name):
     samples = sample(STANDARD, masked(3, wrong=50))
     with pytest.raises(NotMeasured, match="gradient masking: 3 of 150 attacked images survive for want of a gradient"):
-        estimate(find_score(STANDARD, name), samples, alpha=0.05)
-    assert estimate(find_score(STANDARD, "top1"), samples, alpha=0.05).value == 150 / 200
-    assert estimate(find_score(STANDARD, "zero_gradient"), samples, alpha=0.05).value == 3 / 150
+        OneLook(0.05).estimate(find_score(STANDARD, name), samples)
+    assert OneLook(0.05).estimate(find_score(STANDARD, "top1"), samples).value == 150 / 200
+    assert OneLook(0.05).estimate(find_score(STANDARD, "zero_gradient"), samples).value == 3 / 150
 
 
 @pytest.mark.parametrize("name", ACCURACIES)
 def test_one_masked_image_of_a_hundred_is_let_pass(name):
     samples = sample(STANDARD, masked(2))
-    assert estimate(find_score(STANDARD, name), samples, alpha=0.05).images == 200
+    assert OneLook(0.05).estimate(find_score(STANDARD, name), samples).images == 200
 
 
 def test_one_loss_with_a_gradient_is_enough():
@@ -243,13 +243,13 @@ def test_one_loss_with_a_gradient_is_enough():
     columns = masked(0)
     columns["zero_gradient"][:, :2] = 1
     samples = sample(STANDARD, columns)
-    assert estimate(find_score(STANDARD, "accuracy_after_10_steps"), samples, alpha=0.05).value == 0
+    assert OneLook(0.05).estimate(find_score(STANDARD, "accuracy_after_10_steps"), samples).value == 0
     assert find_score(STANDARD, "zero_gradient").value(samples) == 1
 
 
 def test_at_the_limit_a_comparison_has_an_interval_as_well():
     samples = sample(STANDARD, masked(2))
-    found = difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples, alpha=0.05)
+    found = OneLook(0.05).difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples)
     assert found.value == 0
     assert found.high < 0.1
 
@@ -259,7 +259,7 @@ def test_survivors_whose_loss_did_not_move_the_way_of_the_attack_are_refused(way
     columns = records(STANDARD, np.zeros((10, 4)), np.ones((10, 2)))
     columns["loss_end"] = columns["loss_start"] + way
     with pytest.raises(NotMeasured, match="10 of 10 attacked images survive, of whose runs 100 % or more under each"):
-        estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns), alpha=0.05)
+        OneLook(0.05).estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns))
 
 
 @pytest.mark.parametrize(
@@ -273,37 +273,37 @@ def test_one_loss_must_lead_the_way_in_nine_tenths_of_the_survivors_runs(cross_e
     samples = sample(STANDARD, columns)
     score = find_score(STANDARD, "accuracy_after_10_steps")
     if led is None:
-        assert estimate(score, samples, alpha=0.05).value == 1
+        assert OneLook(0.05).estimate(score, samples).value == 1
     else:
         with pytest.raises(NotMeasured, match=f"of whose runs {led} % or more under each loss moved it the wrong way"):
-            estimate(score, samples, alpha=0.05)
+            OneLook(0.05).estimate(score, samples)
 
 
 def test_a_gradient_at_a_few_pixels_is_none():
     columns = masked(3)
     columns["zero_gradient"][:3] = 0.95
     with pytest.raises(NotMeasured, match="gradient masking: 3 of 200"):
-        estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns), alpha=0.05)
+        OneLook(0.05).estimate(find_score(STANDARD, "accuracy_after_10_steps"), sample(STANDARD, columns))
 
 
 def test_masked_gradients_are_refused_in_comparisons_too():
     samples = sample(STANDARD, masked(100))
     with pytest.raises(NotMeasured, match="gradient masking: 100 of 200 attacked images survive"):
-        difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples, alpha=0.05)
+        OneLook(0.05).difference(find_score(STANDARD, "accuracy_after_10_steps"), samples, samples)
 
 
 def test_shares_have_exact_intervals_of_their_own_images(published):
     samples = sample(PUBLISHED, published)
-    found = estimate(find_score(PUBLISHED, "accuracy_after_10_steps"), samples, alpha=0.05)
+    found = OneLook(0.05).estimate(find_score(PUBLISHED, "accuracy_after_10_steps"), samples)
     assert found == proportion(2, 5, 0.05)
-    success = estimate(find_score(PUBLISHED, "success_rate_after_10_steps"), samples, alpha=0.05)
+    success = OneLook(0.05).estimate(find_score(PUBLISHED, "success_rate_after_10_steps"), samples)
     assert success == proportion(2, 4, 0.05)
 
 
 def test_numbers_that_describe_the_attacked_images_have_none(published):
     samples = sample(PUBLISHED, published)
     for name in ("beyond_eps", "outside", "loss_gain"):
-        assert estimate(find_score(PUBLISHED, name), samples, alpha=0.05).is_exact
+        assert OneLook(0.05).estimate(find_score(PUBLISHED, name), samples).is_exact
 
 
 def test_differences_are_paired_image_by_image():
@@ -315,9 +315,9 @@ def test_differences_are_paired_image_by_image():
         sample(PUBLISHED, records(PUBLISHED, steps[:, None], np.repeat(steps[:, None] == 0, 2, axis=1)))
         for steps in (first, second)
     ]
-    found = difference(score, *samples, alpha=0.05)
+    found = OneLook(0.05).difference(score, *samples)
     assert found.value == pytest.approx((first == 0).mean() - (second == 0).mean())
-    alone = [estimate(score, each, alpha=0.05) for each in samples]
+    alone = [OneLook(0.05).estimate(score, each) for each in samples]
     assert found.high - found.low < 0.5 * sum(each.high - each.low for each in alone)
 
 
@@ -327,7 +327,7 @@ def test_a_difference_of_losses_is_not_squeezed_into_that_of_shares():
         sample(PUBLISHED, records(PUBLISHED, [[0], [0]], [(True, True)] * 2, loss_start=[[10.0], [10.0]], loss_end=end))
         for end in ends
     ]
-    found = difference(find_score(PUBLISHED, "loss_gain"), *samples, alpha=0.05)
+    found = OneLook(0.05).difference(find_score(PUBLISHED, "loss_gain"), *samples)
     assert found.value == pytest.approx(1 - 8)
     assert found.low <= found.value <= found.high
 
@@ -337,14 +337,14 @@ def test_where_no_image_is_right_there_is_no_success_to_speak_of():
     assert find_score(STANDARD, "accuracy_after_10_steps").value(samples) == 0
     for name in ("success_rate_after_5_steps", "loss_gain", "zero_gradient"):
         with pytest.raises(NotMeasured, match="no image .*is classified right when clean"):
-            estimate(find_score(STANDARD, name), samples, alpha=0.05)
+            OneLook(0.05).estimate(find_score(STANDARD, name), samples)
 
 
 def test_one_start_says_how_to_get_more():
     attack = Attack("standard", ladder=(5, 10), restarts=1)
     samples = sample(attack, records(attack, [[0, 0]], [(True, True)]))
     with pytest.raises(NotMeasured, match="attack with --restarts 2 or more"):
-        estimate(find_score(attack, "restart_spread"), samples, alpha=0.05)
+        OneLook(0.05).estimate(find_score(attack, "restart_spread"), samples)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from harness.errors import NotMeasured, UsageError
 from harness.metrics.perturbation import PERTURBATIONS
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.protocols.needs import Normaliser
-from harness.scores import Replicates, combination, difference, estimate, find_score, make_sample, scores_of
+from harness.scores import OneLook, find_score, make_sample, scores_of
 from harness.verdicts.estimates import proportion
 
 
@@ -52,9 +52,9 @@ def sample(benchmark, columns):
 
 def test_top1_and_top5_are_shares_with_exact_intervals():
     samples = sample("imagenet", imagenet([True] * 6 + [False] * 4, [True] * 9 + [False]))
-    found = estimate(find_score("imagenet", "top1"), samples, alpha=0.05)
+    found = OneLook(0.05).estimate(find_score("imagenet", "top1"), samples)
     assert found == proportion(6, 10, 0.05)
-    assert estimate(find_score("imagenet", "top5"), samples, alpha=0.05).value == 0.9
+    assert OneLook(0.05).estimate(find_score("imagenet", "top5"), samples).value == 0.9
 
 
 def test_published_rule_counts_the_stray_stimulus_and_no_other_without_conflict():
@@ -94,10 +94,10 @@ def test_top5_may_hold_a_class_of_either_cue_or_of_both_or_of_none():
     columns = stimuli([(name, *cues[name[0]], "cat", "cat") for name, _ in rows], [top5 for _, top5 in rows])
     samples = sample("cue-conflict", columns)
     for name, hits in (("shape_in_top5", 3), ("texture_in_top5", 1)):
-        assert estimate(find_score("cue-conflict", name), samples, alpha=0.05) == proportion(hits, 5, 0.05), name
+        assert OneLook(0.05).estimate(find_score("cue-conflict", name), samples) == proportion(hits, 5, 0.05), name
     alone = sample("cue-conflict", {name: values[-2:] for name, values in columns.items()})
     with pytest.raises(NotMeasured, match="no image has a shape and a texture of different categories"):
-        estimate(find_score("cue-conflict", "shape_in_top5"), alone, alpha=0.05)
+        OneLook(0.05).estimate(find_score("cue-conflict", "shape_in_top5"), alone)
 
 
 def test_imagenet_a_scores_on_records_by_hand():
@@ -131,9 +131,9 @@ def test_difference_of_the_same_images_is_tighter_than_that_of_strangers():
     second = np.where(np.arange(2000) < 60, ~first, first)
     score = find_score("imagenet", "top1")
     samples = [sample("imagenet", imagenet(correct)) for correct in (first, second)]
-    paired = difference(score, *samples, alpha=0.05)
+    paired = OneLook(0.05).difference(score, *samples)
     assert paired.value == pytest.approx(first.mean() - second.mean())
-    alone = [estimate(score, one, alpha=0.05) for one in samples]
+    alone = [OneLook(0.05).estimate(score, one) for one in samples]
     assert paired.high - paired.low < 0.5 * sum(one.high - one.low for one in alone)
 
 
@@ -142,13 +142,13 @@ def test_different_images_are_not_compared():
     first, second = (sample("imagenet", imagenet([True] * 10)) for _ in range(2))
     second["imagenet"]["digest"] = second["imagenet"]["digest"] + 1
     with pytest.raises(NotMeasured, match="did not see the same images"):
-        difference(score, first, second, alpha=0.05)
+        OneLook(0.05).difference(score, first, second)
 
 
 def test_weighted_sums_are_of_their_terms():
     score = find_score("imagenet", "top1")
     samples = sample("imagenet", imagenet([True] * 60 + [False] * 40))
-    found = combination([(2.0, score, samples), (-0.5, score, samples)], alpha=0.05)
+    found = OneLook(0.05).combination([(2.0, score, samples), (-0.5, score, samples)])
     assert found.value == pytest.approx(1.5 * 0.6)
 
 
@@ -180,7 +180,7 @@ def test_intervals_are_those_of_a_plain_loop():
     own = [sample("imagenet-p", columns) for columns in (first, second)]
     beside = {Normaliser("imagenet-p"): make_sample("imagenet-p", [alexnet])}
     mfr, distance = find_score("imagenet-p", "mfr"), find_score("imagenet-p", "mean_top5_distance")
-    known = Replicates()
+    known = OneLook(0.05)
     for terms in (
         [(1.0, mfr, own[0] | beside)],
         [(1.0, distance, own[0])],
@@ -188,7 +188,7 @@ def test_intervals_are_those_of_a_plain_loop():
         [(2.0, mfr, own[0] | beside), (-0.5, distance, own[1])],
     ):
         value, half = jackknife_by_hand(terms, 0.05)
-        for found in (combination(terms, alpha=0.05), combination(terms, alpha=0.05, replicates=known)):
+        for found in (OneLook(0.05).combination(terms), known.combination(terms)):
             assert found.value == pytest.approx(value)
             # An end beyond what the number can be is cut off there.
             assert found.high == pytest.approx(value + half)
@@ -210,36 +210,36 @@ def counted():
 def test_replicates_are_computed_once_for_a_score_and_its_samples(counted):
     score, calls = counted
     first, second = (sample("imagenet", imagenet(np.arange(200) % each > 0)) for each in (2, 5))
-    known = Replicates()
-    once = estimate(score, first, alpha=0.05, replicates=known)
+    known = OneLook(0.05)
+    once = known.estimate(score, first)
     assert len(calls) == 51  # of all, and without each of 50 groups
     assert (calls[0], sum(calls)) == (200, 200 * 50)
-    assert estimate(score, first, alpha=0.05, replicates=known) == once
-    estimate(score, dict(first), alpha=0.01, replicates=known)
+    assert known.estimate(score, first) == once
+    known.estimate(score, dict(first))
     assert len(calls) == 51
     both = [(1.0, score, first), (-1.0, score, second)]
-    paired = combination(both, alpha=0.05, replicates=known)
+    paired = known.combination(both)
     assert len(calls) == 2 * 51
-    combination([(weight, score, samples) for weight, _, samples in both], alpha=0.05, replicates=known)
-    estimate(score, second, alpha=0.05, replicates=known)
+    known.combination([(weight, score, samples) for weight, _, samples in both])
+    known.estimate(score, second)
     assert len(calls) == 2 * 51
-    assert paired == combination(both, alpha=0.05)
+    assert paired == OneLook(0.05).combination(both)
     assert len(calls) == 4 * 51  # nothing is kept where nobody keeps it
 
 
 def test_replicates_of_other_scores_and_other_samples_are_others(counted):
     score, calls = counted
-    first, known = sample("imagenet", imagenet(np.arange(200) % 2 > 0)), Replicates()
-    known.of(score, first)
-    known.of(replace(score, name="another"), first)
-    known.of(score, sample("imagenet", imagenet(np.arange(200) % 2 > 0)))
+    first, known = sample("imagenet", imagenet(np.arange(200) % 2 > 0)), OneLook(0.05)
+    known.estimate(score, first)
+    known.estimate(replace(score, name="another"), first)
+    known.estimate(score, sample("imagenet", imagenet(np.arange(200) % 2 > 0)))
     assert len(calls) == 3 * 51
     mfr, rng = find_score("imagenet-p", "mfr"), np.random.default_rng(0)
     own = sample("imagenet-p", sequences(rng, per_perturbation=80))
     beside = {Normaliser("imagenet-p"): make_sample("imagenet-p", [sequences(rng, 80, alexnet=True)])}
-    alone, normalised = known.of(mfr, own), known.of(mfr, own | beside)
-    assert normalised[0] == pytest.approx(mfr.value(own | beside))
-    assert alone[0] != normalised[0]
+    alone, normalised = known.estimate(mfr, own), known.estimate(mfr, own | beside)
+    assert normalised.value == pytest.approx(mfr.value(own | beside))
+    assert alone.value != normalised.value
 
 
 def test_too_few_images_say_what_is_lacking():
@@ -251,7 +251,7 @@ def test_too_few_images_say_what_is_lacking():
         "own_confidence": np.ones(1, dtype=np.float32),
     }
     with pytest.raises(NotMeasured, match="imagenet-a: .*200"):
-        estimate(find_score("imagenet-a", "rms_ce"), sample("imagenet-a", columns), alpha=0.05)
+        OneLook(0.05).estimate(find_score("imagenet-a", "rms_ce"), sample("imagenet-a", columns))
 
 
 def test_unknown_metric_lists_the_known():
@@ -322,7 +322,7 @@ def test_the_error_of_a_corruption_is_the_mean_over_its_severities():
     assert find_score("imagenet-c", "error_fog").value(samples) == pytest.approx((4 * 0.7 + 1) / 5)
     assert find_score("imagenet-c", "error_snow").value(samples) == pytest.approx(0.7)
     with pytest.raises(NotMeasured, match="no image of frost/1; ask for more with --images"):
-        estimate(find_score("imagenet-c", "error_frost"), samples, alpha=0.05)
+        OneLook(0.05).estimate(find_score("imagenet-c", "error_frost"), samples)
 
 
 @pytest.mark.parametrize(("name", "place"), [("mfr", 0), ("mt5d", 1)])
@@ -340,7 +340,7 @@ def test_metrics_are_divided_by_the_normalisers_of_the_same_images_where_these_a
     alone = {Normaliser("imagenet-p"): samples["imagenet-p"]} | sample("imagenet-p", columns)
     assert score.value(alone) == pytest.approx(1)
     # What the classifier and its normaliser share cancels, so that a classifier's ratio to itself is known exactly.
-    widths = [found.high - found.low for found in (estimate(score, each, alpha=0.05) for each in (alone, samples))]
+    widths = [found.high - found.low for found in (OneLook(0.05).estimate(score, each) for each in (alone, samples))]
     assert widths[0] < widths[1]
 
 
@@ -349,7 +349,7 @@ def test_flips_need_all_ten_perturbations():
     some = {name: values[columns["cell"] != "tilt"] for name, values in columns.items()}
     for name in ("mfr", "mean_flip_probability", "mean_top5_distance"):
         with pytest.raises(NotMeasured, match="36 of its sequences reach 9 of the 10 perturbations; mFR needs all"):
-            estimate(find_score("imagenet-p", name), sample("imagenet-p", some), alpha=0.05)
+            OneLook(0.05).estimate(find_score("imagenet-p", name), sample("imagenet-p", some))
 
 
 def test_mt5d_waits_for_alexnets_distances(monkeypatch, tmp_path):
@@ -357,12 +357,12 @@ def test_mt5d_waits_for_alexnets_distances(monkeypatch, tmp_path):
     score, samples = find_score("imagenet-p", "mt5d"), sample("imagenet-p", columns)
     monkeypatch.setattr(recorded, "ALEXNET_TOP5_DISTANCES", tmp_path / "pins.json")
     with pytest.raises(NotMeasured, match="AlexNet's top-5 distances.* not pinned here yet; pytest -m full"):
-        estimate(score, samples, alpha=0.05)
+        OneLook(0.05).estimate(score, samples)
     pins = {name: {"value": 2.0 + place, "tolerance": 0} for place, name in enumerate(PERTURBATIONS)}
     (tmp_path / "pins.json").write_text(json.dumps(pins))
     by_hand = flips_and_distances_by_loops(columns)
     expected = np.mean([by_hand[name][1] / (2 + place) for place, name in enumerate(PERTURBATIONS)])
-    assert estimate(score, samples, alpha=0.05).value == pytest.approx(expected)
+    assert OneLook(0.05).estimate(score, samples).value == pytest.approx(expected)
 
 
 def test_an_image_is_the_same_in_every_format():

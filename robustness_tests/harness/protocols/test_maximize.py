@@ -6,7 +6,7 @@ import pytest
 from data_fixtures.pictures import picture
 from harness.errors import NonFinite, NotMeasured, UsageError
 from harness.protocols.maximizing import Maximize
-from harness.scores import estimate, find_score, make_sample
+from harness.scores import OneLook, find_score, make_sample
 from harness.verdicts.estimates import Estimate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,7 +56,7 @@ def numbers(build, seeds):
                 }
             )
         sample = make_sample(STEPS, parts)
-        return lambda score: estimate(find_score(STEPS, score), {STEPS: sample}, alpha=1e-3)
+        return lambda score: OneLook(1e-3).estimate(find_score(STEPS, score), {STEPS: sample})
 
     return numbers
 

@@ -9,11 +9,11 @@ START = """
 import pytest
 from harness.errors import DataError, DataMissing, NotMeasured
 from harness.studies.quantities import IMAGENET_TOP1, MCE
-from harness.verdicts.estimates import Estimate
+from harness.verdicts.estimates import Fixed
 from harness.verdicts.rules import Figure, below, within
 
 def figure(value, low=None, high=None):
-    estimate = Estimate.exact(value, 50000) if low is None else Estimate(value, low, high, 50000)
+    estimate = Fixed.exact(value, 50000) if low is None else Fixed.of(value, low, high, 50000)
     return Figure("error", "error", "Table 0", "alexnet", estimate, "classify")
 """
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from harness.suite.pins import Pin, Pins
-from harness.verdicts.estimates import Estimate
+from harness.verdicts.estimates import Fixed
 
 CONFTEST = """
 import pytest
@@ -89,11 +89,11 @@ def test_a_number_too_many_or_too_few_fails(project, pin):
 @pytest.mark.parametrize(
     ("estimate", "tolerance"),
     [
-        pytest.param(Estimate.exact(0.4, 100), 1e-9, id="exact"),
-        pytest.param(Estimate(0.4, -math.inf, math.inf, 3), 1e-9, id="no_interval"),
-        pytest.param(Estimate(0.4, 0.2, 0.8, 10_000), 0.03, id="a_tenth_of_the_half_width"),
-        pytest.param(Estimate(0.4, 0.39, 0.41, 1000), 0.0015, id="an_image_and_a_half"),
-        pytest.param(Estimate(0.4, 0.385, 0.415, 1000), 0.0015, id="as_much"),
+        pytest.param(Fixed.exact(0.4, 100), 1e-9, id="exact"),
+        pytest.param(Fixed.of(0.4, -math.inf, math.inf, 3), 1e-9, id="no_interval"),
+        pytest.param(Fixed.of(0.4, 0.2, 0.8, 10_000), 0.03, id="a_tenth_of_the_half_width"),
+        pytest.param(Fixed.of(0.4, 0.39, 0.41, 1000), 0.0015, id="an_image_and_a_half"),
+        pytest.param(Fixed.of(0.4, 0.385, 0.415, 1000), 0.0015, id="as_much"),
     ],
 )
 def test_estimates_are_pinned_within_what_follows_from_their_images(estimate, tolerance):

@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 
 from harness.verdicts import rules
-from harness.verdicts.estimates import Estimate
+from harness.verdicts.estimates import Fixed
 from harness.verdicts.rules import Comparison, Figure, Verdict
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 
 
 def figure(value, low=None, high=None, subject="a"):
-    estimate = Estimate(value, value if low is None else low, value if high is None else high, 1000)
+    estimate = Fixed.of(value, value if low is None else low, value if high is None else high, 1000)
     return Figure("top1", "top-1", "Table 2", subject, estimate, "classify")
 
 
 def comparison(first, second, width=0.0):
     gap = first - second
-    return Comparison(figure(first), figure(second, subject="b"), Estimate(gap, gap - width, gap + width, 1000))
+    return Comparison(figure(first), figure(second, subject="b"), Fixed.of(gap, gap - width, gap + width, 1000))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_never_rises_allows_the_slack_and_no_more():
 def test_all_of_shows_the_worst():
     good, close, bad = (rules.below(figure(value), 0.5) for value in (0.1, 0.4, 0.6))
     doubt = rules.below(figure(0.3, 0.1, 0.7), 0.5)
-    assert rules.all_of([good, close]) is close
-    assert rules.all_of([good, doubt, close]) is doubt
-    assert rules.all_of([doubt, bad, good]) is bad
+    for judgements, worst in (([good, close], close), ([good, doubt, close], doubt), ([doubt, bad, good], bad)):
+        judged = rules.all_of(judgements)
+        assert (judged.verdict, judged.figure) == (worst.verdict, worst.figure)
 
 
 def test_only_a_claim_that_holds_is_true():
@@ -141,7 +141,7 @@ def test_the_note_of_a_comparison_is_told_with_its_verdict(rule, width):
         assert "measured otherwise" in str(rule(each))
     told, untold = rule(noted), rule(plain)
     assert told.reason == "; ".join(filter(None, ("measured otherwise", untold.reason)))
-    assert replace(told, reason="") == replace(untold, reason="")
+    assert replace(told, notes=()) == replace(untold, notes=())
 
 
 def test_figures_with_other_tags_are_unlike():
