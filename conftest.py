@@ -77,6 +77,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[SESSION].plan(session.items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Show the plan and run nothing, where --plan says so."""
+    suite = session.config.stash[SESSION]
+    if not suite.plans:
+        return None
+    reporter: pytest.TerminalReporter = session.config.pluginmanager.getplugin("terminalreporter")
+    reporter.section("plan")
+    for line in suite.forecast(session.items):
+        reporter.line(line)
+    return True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Account for claims whose tests never start, such as all on a GPU that is not there."""

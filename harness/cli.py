@@ -6,23 +6,24 @@ Exit codes: 0 done, 1 data or a classifier is bad or missing, 2 usage.
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness import data_cli
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
-from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, UsageError, unknown
+from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, TooFewImages, UsageError, unknown
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
-from harness.scores import Score, scores_of
+from harness.scores import Score, main_score, scores_of
 from harness.studies.live import Laboratory
-from harness.suite.flags import ATTACKING, MEASURING, Option, value_of
-from harness.suite.options import Request, read_need, read_request, resolve_device
+from harness.suite.flags import ATTACKING, DECIDING, MEASURING, Option, value_of
+from harness.suite.options import Request, read_drawing, read_need, read_request, resolve_device
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import in_unit
@@ -69,7 +70,6 @@ def measure(options: argparse.Namespace) -> int:
     spec = parse_spec(options.spec)
     need = _need(options)
     request, laboratory = _laboratory(options, need, spec)
-
     estimator = laboratory.estimator(request.alpha)
 
     def one(score: Score) -> Estimate:
@@ -85,13 +85,60 @@ def compare(options: argparse.Namespace) -> int:
     first, second = parse_spec(options.first), parse_spec(options.second)
     need = _need(options)
     request, laboratory = _laboratory(options, need, first, second)
-
     estimator = laboratory.estimator(request.alpha)
 
     def one(score: Score) -> Estimate:
         return estimator.difference(score, *(laboratory.samples_for(score, spec) for spec in (first, second)))
 
-    return _print(options, request, laboratory, need, {"first": first, "second": second}, one)
+    decision = _decide(laboratory, main_score(need), one) if options.decide else None
+    return _print(options, request, laboratory, need, {"first": first, "second": second}, one, decision)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which of two classifiers has the higher figure.
+
+    Attributes:
+        metric: Of which metric.
+        verdict: `higher` or `lower` if the first has, `equal` if all images say so, or `undecided`.
+        images: From how many images that is known.
+        images_needed: From about how many it would be known; None where it is.
+        limit: Why no more were looked at; empty where it is known.
+    """
+
+    metric: str
+    verdict: str
+    images: int
+    images_needed: int | None = None
+    limit: str = ""
+
+    def __str__(self) -> str:
+        if self.verdict == "equal":
+            return f"decided: both have the same {self.metric} ({self.images:,} images)"
+        if self.images_needed is None:
+            return f"decided: the first has the {self.verdict} {self.metric} ({self.images:,} images)"
+        return (
+            f"undecided: which of them has the higher {self.metric} would be known from about {self.images_needed:,} "
+            f"images, but {self.limit}"
+        )
+
+
+def _decide(laboratory: Laboratory, score: Score, one: Callable[[Score], Estimate]) -> Decision:
+    """Draw images until it is known which of two classifiers has the higher figure, or there are no more."""
+    while True:
+        try:
+            difference = one(score)
+        except TooFewImages:
+            if not laboratory.deepen():
+                raise
+            continue
+        sides = {"higher": difference.is_above(0), "lower": difference.is_below(0), "equal": difference.is_exact}
+        for verdict, is_so in sides.items():
+            if is_so:
+                return Decision(score.name, verdict, difference.images)
+        if not laboratory.deepen():
+            needed = difference.needed(0)
+            return Decision(score.name, "undecided", difference.images, math.ceil(needed), laboratory.limit())
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -152,7 +199,8 @@ def _parser() -> _Parser:
         command.set_defaults(command=function)
         for name, text in positionals.items():
             command.add_argument(name, help=text)
-        for option in (*MEASURING, *(ATTACKING if positionals else ())):
+        deciding = DECIDING if function is compare else ()
+        for option in (*MEASURING, *deciding, *(ATTACKING if positionals else ())):
             command.add_argument(option.flag, **option.keywords())
         command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
     data_cli.add_commands(commands)
@@ -177,7 +225,12 @@ def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[
     request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
     needed = list(dict.fromkeys(each for score in scores_of(need).values() for each in score.needs))
     plan = dict.fromkeys(specs, needed)
-    return request, Laboratory(request.roots, RecordStore(request.records), request.settings, plan, request.normaliser)
+    store, drawing = RecordStore(request.records), None
+    if options.command is compare:
+        if isinstance(need, Maximize) and options.decide:
+            raise UsageError("--decide draws images at random, but --protocol maximize is of those that it is given")
+        drawing = read_drawing(_getter(options), request.settings)
+    return request, Laboratory(request.roots, store, request.settings, plan, request.normaliser, drawing=drawing)
 
 
 def _asked(laboratory: Laboratory, need: Need, found: Sequence[Score], *specs: Spec) -> dict[str, Any]:
@@ -203,6 +256,7 @@ def _print(
     need: Need,
     specs: Mapping[str, Spec],
     one: Callable[[Score], Estimate],
+    decision: Decision | None = None,
 ) -> int:
     """Print every metric of what was asked; one that can't be had is named with its reason, unless none can."""
     metrics: dict[str, Estimate] = {}
@@ -218,13 +272,17 @@ def _print(
     asked = _asked(laboratory, need, [scores[name] for name in metrics], *specs.values())
     heading = {role: spec.text for role, spec in specs.items()} | asked
     if options.json:
-        print(json.dumps({**heading, **_environment(request), "metrics": _as_json(metrics), "not_measured": reasons}))
+        decided = {"decision": asdict(decision)} if decision else {}
+        told = {"metrics": _as_json(metrics), "not_measured": reasons}
+        print(json.dumps({**heading, **_environment(request), **decided, **told}))
         return 0
-    told = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note", "normalised_by")}
-    print(", ".join(f"{name} {value}" for name, value in {**told, **_environment(request)}.items()))
+    brief = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note", "normalised_by")}
+    print(", ".join(f"{name} {value}" for name, value in {**brief, **_environment(request)}.items()))
     for name, before in (("attack", ""), ("note", ""), ("normalised_by", "normalised by ")):
         if name in heading:
             print(f"{before}{heading[name]}")
+    if decision:
+        print(decision)
     width = max(24, *(len(name) + 3 for name in scores))
     for name, found in metrics.items():
         print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
@@ -257,5 +315,7 @@ def _text(found: Estimate, percent: bool, alpha: float) -> str:
     if found.is_exact:
         return f"{value:12}({found.images:,} images)"
     level = f"{100 * (1 - alpha):g} %"
-    interval = f"{level} {times * found.low:.4g} to {times * found.high:.4g}{unit}" if found.interval else "no interval"
+    interval = (
+        f"{level} {times * found.low:.4g} to {times * found.high:.4g}{unit}" if found.interval else found.no_interval
+    )
     return f"{value:12}({found.images:,} images, {interval})"

@@ -182,7 +182,7 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: 
     under = f" under {attack.name}, eps {attack.eps:g}" if attack else ""
     unit = "sequences" if dataset.frames else "images"
     progress = Progress(f"{labels} on {dataset.benchmark}{under}", len(positions), unit)
-    done = 0
+    done, began = 0, time.monotonic()
     try:
         for batch in batches(
             dataset,
@@ -207,6 +207,8 @@ def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: 
     finally:
         for writer in writers:
             writer.flush()
+    for lane in lanes:
+        lane.run.add_pace(settings.device, len(positions), (time.monotonic() - began) / len(lanes))
 
 
 def _at_once(need: str | Attack, settings: Settings) -> int:

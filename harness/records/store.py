@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 _CHUNK_FILE = re.compile(r"(?P<chunk>\d{5})-(?P<rows>\d+)\.(?P<checksum>[0-9a-f]{16})\.parquet")
 
 
+_PACES = "paces.json"
+
+
 @dataclass(frozen=True)
 class RunKey:
     """Everything that a run's records depend on.
@@ -184,6 +187,27 @@ class Run:
             if table is None or table.num_rows < rows:
                 raise RecordsError(f"records: {self.folder}: chunk {chunk} is not whole; measure again")
             yield to_columns(table.slice(skipped, rows - skipped))
+
+    def add_pace(self, device: str, images: int, seconds: float) -> None:
+        """Take down that so many images took so long on a device, beside what it took before."""
+        known = self._paces()
+        before = known.get(device, {"images": 0, "seconds": 0.0})
+        known[device] = {"images": before["images"] + images, "seconds": before["seconds"] + seconds}
+        self._prepare()
+        _write_whole(self.folder / _PACES, json.dumps(known, indent=1, sort_keys=True).encode())
+
+    def pace(self, device: str) -> float | None:
+        """Give the seconds that an image took on a device so far; None where none was measured."""
+        known = self._paces().get(device)
+        return known["seconds"] / known["images"] if known else None
+
+    def _paces(self) -> dict[str, dict[str, float]]:
+        """Read the paces; what can't be read is forgotten, for nothing but a forecast rests on it."""
+        try:
+            paces: dict[str, dict[str, float]] = json.loads((self.folder / _PACES).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return paces
 
     def _files(self) -> dict[int, Path]:
         """Map each chunk to its file; of several (two writers at once) the one with most rows."""

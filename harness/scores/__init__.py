@@ -39,6 +39,7 @@ __all__ = [
     "columns_of",
     "corruption_means",
     "find_score",
+    "main_score",
     "make_sample",
     "perturbation_means",
     "scores_of",
@@ -70,6 +71,14 @@ def scores_of(need: Need) -> Mapping[str, Score]:
     if isinstance(need, str):
         return classification.SCORES[need]
     return maximize_scores(need) if isinstance(need, Maximize) else attack_scores(need)
+
+
+def main_score(need: Need) -> Score:
+    """Give the metric that a benchmark or an attack is known by: of an attack the accuracy at its end."""
+    scores = scores_of(need)
+    if isinstance(need, Attack):
+        return scores[f"accuracy_after_{need.steps}_steps"]
+    return next(iter(scores.values()))
 
 
 def find_score(need: Need, name: str) -> Score:

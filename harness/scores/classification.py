@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import recorded
+from harness.errors import NotMeasured
 from harness.metrics import calibration, corruption, perturbation, shape_bias
 from harness.protocols.needs import Need, Normaliser
 from harness.records.schema import Columns
@@ -204,8 +205,20 @@ def _mce(samples: Samples) -> float:
     return corruption.mce(corruption_means(samples["imagenet-c"]), alexnet_corruption_errors(samples))
 
 
+def _inverses(values: Mapping[str, float], what: str) -> dict[str, float]:
+    """Give by what to multiply instead of dividing by AlexNet's.
+
+    Raises:
+        NotMeasured: One can't be divided by, whatever else is measured.
+    """
+    for name, value in values.items():
+        if value <= 0:
+            raise NotMeasured(f"AlexNet's {what} on {name} is {value:g}, which can't be divided by")
+    return {name: 1 / value for name, value in values.items()}
+
+
 def _mce_parts(samples: Samples) -> list[Part]:
-    return [_wrong_in_cells(samples, {name: 1 / error for name, error in alexnet_corruption_errors(samples).items()})]
+    return [_wrong_in_cells(samples, _inverses(alexnet_corruption_errors(samples), "error"))]
 
 
 def _clean_error(sample: Sample) -> float:
@@ -226,7 +239,8 @@ def _relative_mce(samples: Samples) -> float:
 def _relative_mce_parts(samples: Samples) -> list[Part]:
     """Split rel. mCE into errors when corrupted less errors when clean, each over what AlexNet's error rises by."""
     clean = alexnet_clean_error(samples)
-    weights = {name: 1 / (error - clean) for name, error in alexnet_corruption_errors(samples).items()}
+    rises = {name: error - clean for name, error in alexnet_corruption_errors(samples).items()}
+    weights = _inverses(rises, "rise over its clean error")
     mean = sum(weights.values()) / len(weights)
     wrong = ~samples["imagenet"]["correct"]
     off = Part("imagenet", -mean * wrong, (min(0.0, -mean), max(0.0, -mean)))
@@ -276,11 +290,11 @@ def _alike(samples: Samples) -> Mapping[str, float]:
 
 
 def _by_flips(samples: Samples) -> Mapping[str, float]:
-    return {name: 1 / value for name, value in alexnet_flip_probabilities(samples).items()}
+    return _inverses(alexnet_flip_probabilities(samples), "flip probability")
 
 
 def _by_distances(samples: Samples) -> Mapping[str, float]:
-    return {name: 1 / value for name, value in alexnet_top5_distances(samples).items()}
+    return _inverses(alexnet_top5_distances(samples), "top-5 distance")
 
 
 def _mean_top5_distance(samples: Samples) -> float:

@@ -202,10 +202,15 @@ class EveryLook(Estimator):
             if not unknown:
                 return Estimate.exact(constant, images)
             if any(score.parts is None and score.ratio is None for _, score, _ in unknown):
-                return Boundless(_value(unknown) + constant, images)
+                return Boundless(_value(unknown) + constant, images, self._everything(unknown))
             return self._drawn(unknown, constant)
         except ValueError as error:
             raise TooFewImages(f"{terms[0][1].needs[0]}: {error}") from error
+
+    def _everything(self, terms: Sequence[Term]) -> int | None:
+        """Count the images of the largest benchmark that terms are read off; None where one is not known."""
+        counts = [self._population(need) for _, score, _ in terms for need in score.needs]
+        return None if None in counts else max(count for count in counts if count is not None)
 
     def _is_known(self, score: Score, samples: Samples) -> bool:
         return score.is_plain or all(self.is_all(need, samples) for need in score.needs)

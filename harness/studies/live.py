@@ -182,7 +182,7 @@ class Laboratory:
 
     def _look(self, spec: Spec, need: Need, drawing: Drawing) -> Sample:
         """Give a classifier's sample of as many images as the claim looks at now, measuring what is not known yet."""
-        depth = drawing.depth(spec, need, self.population(need), self._stored)
+        depth = drawing.depth(spec, need, self.population(need), self.stored)
         if self._lacks(spec, need, depth):
             held = self._samples.get((spec, need))
             known = 0 if held is None or isinstance(held, Exception) else len(held["group"])
@@ -215,7 +215,7 @@ class Laboratory:
 
     def deepen(self) -> bool:
         """Look at more images of all that the claim has asked for; tells whether there are any."""
-        return self._drawing is not None and self._drawing.deepen(self._stored)
+        return self._drawing is not None and self._drawing.deepen(self.stored)
 
     def limit(self) -> str:
         """Say what keeps a claim from looking at more images; empty where that is that there are none."""
@@ -229,18 +229,36 @@ class Laboratory:
         """Give how numbers get their intervals here."""
         return EveryLook(alpha, self.population) if self._drawing else OneLook(alpha, self._published_images)
 
+    def extent(self, benchmark: str) -> tuple[int, int | None]:
+        """Count the images that may be looked at, and those of the benchmark, None where not all are there."""
+        return self.asked(benchmark), self._published_images(benchmark)
+
     def _published_images(self, need: Need) -> int | None:
         """Count a benchmark's images where they are those that were published, and not some of unknown origin."""
         dataset = self.dataset(benchmark_of(need))
         return len(dataset) if dataset.is_whole else None
 
-    def _stored(self, spec: Spec, need: Need) -> int:
+    def asked(self, need: Need) -> int:
+        """Count the images that are looked at at most, of a benchmark or under an attack."""
+        images = 1 if isinstance(need, Maximize) else self.population(need)
+        return images if self.settings.images is None else min(images, self.settings.images)
+
+    def stored(self, spec: Spec, need: Need) -> int:
         """Count the first images of the seeded order that the store knows of a classifier."""
         dataset = self.dataset(benchmark_of(need))
         if isinstance(need, Maximize):
             return 0
-        missing = self._store.run(run_key(dataset, need, spec, self.settings, self._load)).missing(len(dataset))
+        missing = self._run_of(spec, need, dataset).missing(len(dataset))
         return int(missing[0]) if len(missing) else len(dataset)
+
+    def pace(self, spec: Spec, need: Need) -> float | None:
+        """Give the seconds that an image took a classifier on this device so far; None where it was never run."""
+        if isinstance(need, Maximize):
+            return None
+        return self._run_of(spec, need, self.dataset(benchmark_of(need))).pace(self.settings.device)
+
+    def _run_of(self, spec: Spec, need: str | Attack, dataset: Dataset) -> Run:
+        return self._store.run(run_key(dataset, need, spec, self.settings, self._load))
 
     def is_whole(self, benchmarks: Sequence[str]) -> bool:
         """Tell whether all published images of benchmarks are there and asked for."""
@@ -279,9 +297,9 @@ class Laboratory:
         """Read the normaliser's records of a benchmark, if they are in the store."""
         if self._always_normalise:
             return self.samples(self.normaliser, [benchmark])[benchmark]
-        settings = replace(self._settings_for(self.normaliser, benchmark), measure=False)
-        if self._drawing:  # what is divided by must be known before anything is drawn
-            settings = replace(settings, images=None)
+        # Where images are drawn, what is divided by must be known of all of them.
+        images = None if self._drawing else self._settings_for(self.normaliser, benchmark).images
+        settings = replace(self.settings, images=images, measure=False)
         dataset = self.dataset(benchmark)
         try:
             ((run, images),) = measured(dataset, benchmark, [self.normaliser], self._load, self._store, settings)
@@ -292,7 +310,7 @@ class Laboratory:
     def _settings_for(self, spec: Spec, need: Need) -> Settings:
         """Say how something is measured: of fewer images, where it is asked of fewer."""
         if self._drawing:
-            images = self._drawing.depth(spec, need, self.population(need), self._stored)
+            images = self._drawing.depth(spec, need, self.population(need), self.stored)
             is_checked = self.settings.is_checked or (spec, need) in self._samples
             return replace(self.settings, images=images, is_checked=is_checked)
         if self._prefix is None:
@@ -431,11 +449,7 @@ class LiveStudy(Study):
         self._laboratory.begin()
 
     def look_further(self) -> bool:
-        """Look at more images of all that the claim has asked for, where claims are drawn for until they are decided.
-
-        Returns:
-            Whether there are more that may be looked at.
-        """
+        """Look at more images of all that the claim has asked for; tells whether there are more."""
         return self._laboratory.deepen()
 
     def limit(self) -> str:

@@ -90,6 +90,7 @@ DECIDING = (
 
 CLAIMS = (
     *DECIDING,
+    Option("--plan", "say what is to be measured, for how long, and how many images decide each claim; run nothing"),
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
            repeatable=True),
     Option("--baseline", "spec that they are compared with", "SPEC"),

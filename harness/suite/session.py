@@ -14,12 +14,15 @@ import pytest
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
 from harness.engines.settings import default_workers
+from harness.errors import UsageError
 from harness.protocols.needs import Need
 from harness.records.store import RecordStore
+from harness.studies.drawing import Drawing
 from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.studies.planned import PlannedStudy
 from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
-from harness.suite import ahead, flags, options, parameters, summary
+from harness.suite import ahead, flags, options, parameters, plan, summary
 from harness.suite.claims import params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.shipped import Expected, Shipped
@@ -50,6 +53,9 @@ class SuiteSession:
 
         named = {option.dest: get(option) for option in flags.CLAIMS}
         self.request = options.read_request(get, measure=not named["claims_only"])
+        self.plans = bool(named["plan"])
+        if self.plans and config.getoption("numprocesses", None):
+            raise UsageError("--plan runs nothing, so there is nothing for workers; leave -n out")
         self.strict_data = bool(named["strict_data"])
         # pytest's own option, which sets an ini key that is set here anyway.
         self.strict = "strict=true" in (config.getoption("override_ini") or ())
@@ -96,15 +102,39 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
-        attacks = {cast.study: self.attacks for cast in self.casts}
-        attacks |= {name: each.attacks for name, each in self.shipped.items()}
-        self._plan = parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
+        self._plan = self._plan_of(items)
 
     def study(self, name: str) -> Study:
         """Give a study by name, made when first asked for."""
         if name not in self._studies:
             self._studies[name] = PublishedStudy() if name == PUBLISHED else self._live(name)
         return self._studies[name]
+
+    def forecast(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Say what the selected claims of the paper's study would measure, and what decides them; measures nothing.
+
+        Raises:
+            UsageError: The device that is asked for is not there.
+        """
+        cast = next(cast for cast in self.casts if cast.study == PAPER)
+        asked = [item for item in items if params_of(item).get("study") == PAPER]
+        if not asked:
+            return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full"]
+        settings = replace(self.request.settings, device=options.resolve_device(self.request.settings.device))
+        store, by = RecordStore(self.request.records), self.request.normaliser
+        stored = replace(settings, measure=False)
+        nothing_new = Drawing(settings.images, 0.0)
+        laboratory = Laboratory(self.request.roots, store, stored, normaliser=by, drawing=nothing_new)
+        known = self._live_study(cast, laboratory, self.attacks)
+        recorded = PlannedStudy(known, self.attacks, alpha=self.request.alpha, extent=laboratory.extent)
+        forecasts = []
+        for item in asked:
+            asks = [(spec, need) for spec, needs in self._plan_of([item]).items() for need in needs]
+            if found := plan.forecast(item, [known, recorded], asks):
+                forecasts.append(found)
+        everything = self._plan_of(asked)
+        tasks = plan.tasks(laboratory, everything, forecasts, decides=self.decides)
+        return plan.lines(tasks, plan.Paces(laboratory, everything), forecasts, decides=self.decides)
 
     @property
     def decides(self) -> bool:
@@ -168,6 +198,11 @@ class SuiteSession:
         known = expected.verdict if expected else Verdict.HOLDS
         if known is not Verdict.UNDECIDED:
             pytest.fail(f"pinned is that it {known}. {judgement}", pytrace=False)
+
+    def _plan_of(self, items: Sequence[pytest.Item]) -> Mapping[Spec, list[Need]]:
+        attacks = {cast.study: self.attacks for cast in self.casts}
+        attacks |= {name: each.attacks for name, each in self.shipped.items()}
+        return parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
 
     def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
         """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.verdicts.estimates import Estimate, Fixed
+from harness.verdicts.estimates import Estimate
 
 Values = NDArray[np.float64]
 
@@ -151,18 +151,6 @@ class Drawn(Estimate):
 
         Returns:
             In units of alpha / 2: at most 1 where that is settled.
-        """
-
-    @abstractmethod
-    def needed(self, bound: float, among: int = 1) -> float:
-        """Tell from how many images it would be known on which side of a number it lies, if they go on like this.
-
-        Args:
-            bound: The number.
-            among: Of how many such questions, which are only right together, this is one.
-
-        Returns:
-            No fewer than were drawn, and no more than there are; infinite where more like them would never tell.
         """
 
     @cached_property
@@ -348,13 +336,31 @@ class Moved(Drawn):
         return low, high
 
 
-class Boundless(Fixed):
-    """A number of which nothing is known before all images were drawn: what one of them adds has no known bound."""
+class Boundless(Drawn):
+    """A number of which nothing is known before all images were drawn: what one of them adds has no known bound.
+
+    Args:
+        value: The number.
+        images: How many images were drawn.
+        population: How many images there are; None for infinitely many.
+    """
 
     no_interval = "no interval before all images are drawn, since what one of them adds has no known bound"
 
-    def __init__(self, value: float, images: int) -> None:
-        super().__init__(value, (-math.inf, math.inf), images)
+    def __init__(self, value: float, images: int, population: int | None) -> None:
+        super().__init__(value, images, 0.0, population)
+
+    def doubt(self, bound: float, *, above: bool) -> float:
+        """Doubt everything."""
+        return math.inf
+
+    def needed(self, bound: float, among: int = 1) -> float:
+        """Ask for all images."""
+        return self.everything
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return -math.inf, math.inf
 
 
 def _check(values: Values, bounds: tuple[float, float], alpha: float, population: int | None) -> None:

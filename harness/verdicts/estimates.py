@@ -59,6 +59,15 @@ class Estimate(ABC):
     def scaled(self, factor: float, shift: float = 0.0) -> "Estimate":
         """Multiply the number by a factor, not 0, and add a shift to it."""
 
+    def needed(self, bound: float, among: int = 1) -> float:
+        """Tell from how many images it would be known on which side of a number it lies; infinite where none tell.
+
+        Args:
+            bound: The number.
+            among: Of how many such questions, which are only right together, this is one.
+        """
+        return math.inf
+
     def is_above(self, bound: float) -> bool:
         """Whether the whole interval lies above a number."""
         return self.low > bound
@@ -106,6 +115,10 @@ class Fixed(Estimate):
     def within(self, least: float, greatest: float) -> "Fixed":
         """Cut its interval to what the number can be."""
         return replace(self, ends=(max(self.low, least), min(self.high, greatest)))
+
+    def needed(self, bound: float, among: int = 1) -> float:
+        """Tell from how many images it is known: its own if it is exact."""
+        return self.images if self.is_exact else math.inf
 
     def scaled(self, factor: float, shift: float = 0.0) -> "Fixed":
         """Multiply the number by a factor and add a shift to it."""

@@ -143,10 +143,8 @@ class Question:
         return _decide(self.estimate.doubt(self.bound, above=above) <= 1, fails_surely)
 
     def needed(self, among: int = 1) -> float:
-        """Tell from how many images it would be answered, if they go on like this; at most infinitely many."""
-        if isinstance(self.estimate, Drawn):
-            return self.estimate.needed(self.bound, among)
-        return math.inf
+        """Tell from how many images it would be answered, if they go on like those that were drawn."""
+        return self.estimate.needed(self.bound, among)
 
     @property
     def _sides(self) -> tuple[Callable[[float], bool], Callable[[float], bool]]:

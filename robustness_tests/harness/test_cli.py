@@ -147,7 +147,7 @@ def test_interruption_says_that_nothing_is_lost(run, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.estimate", interrupt)
+    monkeypatch.setattr("harness.cli._print", interrupt)
     code, _, err = run("measure", RIGHT, "imagenet")
     assert code == 130
     assert "what was measured is kept" in err
