@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.verdicts.estimates import Estimate, jackknife, leave_one_out, proportion
+from harness.verdicts.estimates import Estimate, Fixed, bootstrap, jackknife, leave_one_out, proportion
 
 
 def test_interval_of_no_hit_is_the_rule_of_three():
@@ -101,3 +101,64 @@ def test_intervals_cover_the_true_value(p):
 def test_exact_numbers_have_no_width():
     assert Estimate.exact(0.3, 7).is_exact
     assert not proportion(3, 10, 0.05).is_exact
+
+
+@pytest.mark.parametrize(("hits", "images", "population"), [(0, 10, 40), (7, 20, 50), (20, 20, 21), (3, 5, 200)])
+def test_interval_of_a_known_number_of_images_inverts_the_hypergeometric_distribution(hits, images, population):
+    """Each number of hits in the population that is left out would give so few, or so many, at alpha / 2 at most."""
+    alpha = 0.1
+    estimate = proportion(hits, images, alpha, population)
+
+    def chance(found, of):
+        return math.comb(of, found) * math.comb(population - of, images - found) / math.comb(population, images)
+
+    kept = [
+        of
+        for of in range(hits, population - images + hits + 1)
+        if sum(chance(k, of) for k in range(hits, images + 1)) > alpha / 2
+        and sum(chance(k, of) for k in range(hits + 1)) > alpha / 2
+    ]
+    assert (estimate.low, estimate.high) == (min(kept) / population, max(kept) / population)
+
+
+def test_interval_of_all_images_is_the_number():
+    found = proportion(3, 10, 0.05, population=10)
+    assert (found.low, found.value, found.high) == (0.3, 0.3, 0.3)
+    left_out = leave_one_out(lambda keep: float(np.arange(5.0)[keep].mean()), 5)
+    assert jackknife(left_out, images=5, scale=1.0, alpha=0.05, population=5).is_exact
+
+
+def test_the_jackknife_of_a_part_shrinks_with_what_is_left():
+    left_out = leave_one_out(lambda keep: float(np.arange(50.0)[keep].mean()), 50)
+    endless = jackknife(left_out, images=50, scale=1.0, alpha=0.05)
+    part = jackknife(left_out, images=50, scale=1.0, alpha=0.05, population=200)
+    assert part.high - part.value == pytest.approx((endless.high - endless.value) * math.sqrt(0.75))
+
+
+def test_bootstrap_of_a_mean_is_about_the_textbook_error_and_always_the_same():
+    values = np.random.default_rng(0).exponential(size=400)
+    found = bootstrap(lambda places: float(values[places].mean()), 400, alpha=0.05, replicates=4000)
+    assert found.value == pytest.approx(values.mean())
+    assert found.high - found.value == pytest.approx(1.959964 * values.std() / 20, rel=0.05)
+    assert found == bootstrap(lambda places: float(values[places].mean()), 400, alpha=0.05, replicates=4000)
+
+
+def test_bootstrap_covers_what_is_no_mean():
+    """Of 300 samples at most a tenth, with binomial allowance, have the true median outside a 90 % interval."""
+    rng = np.random.default_rng(2)
+    misses = 0
+    for _ in range(300):
+        values = rng.normal(size=200)
+        found = bootstrap(lambda places, values=values: float(np.median(values[places])), 200, alpha=0.1)
+        misses += not found.low <= 0 <= found.high
+    assert 0 < misses <= 30 + 3 * math.sqrt(300 * 0.1 * 0.9)
+
+
+def test_a_scaled_estimate_has_scaled_ends():
+    found = Fixed.of(0.3, 0.2, 0.5, 10).scaled(-2.0, 1.0)
+    assert (found.value, found.low, found.high, found.images) == pytest.approx((0.4, 0.0, 0.6, 10))
+
+
+def test_how_many_images_are_needed_is_known_of_what_is_known():
+    assert Estimate.exact(0.3, 7).needed(0.5) == 7
+    assert Fixed.of(0.3, 0.2, 0.4, 7).needed(0.35) == math.inf
