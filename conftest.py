@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,10 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Turn missing evidence into a skip and bad data into one line, for tests that state a claim."""
+    """Turn missing evidence into a skip and bad data into one line, for tests that are asked of a study."""
     if not claims.claim_of(pyfuncitem):
-        return (yield)
+        with claims.in_one_line() if "study" in pyfuncitem.funcargs else nullcontext():
+            return (yield)
     session = pyfuncitem.config.stash[SESSION]
     with claims.judged(pyfuncitem, alpha=session.request.alpha, strict_data=session.strict_data):
         return (yield)
@@ -135,7 +137,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(summary.totals(entries))
         if rates := summary.error_rates(entries, session.request.alpha):
             terminalreporter.line(rates)
-    for notice in summary.notices(reports):
+    for notice in dict.fromkeys((*summary.notices(reports), *session.notices())):
         terminalreporter.line(notice, yellow=True)
     try:
         if path := session.write_report(entries):
@@ -174,6 +176,7 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
 
 
 @pytest.fixture
-def pinned(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+def pinned(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """Give what to compare a mapping of numbers with: its pin in `snapshots/`, within tolerances."""
+    request.config.stash[SESSION].require_pins(request.node)
     return snapshot.with_defaults(extension_class=pins.Pins)

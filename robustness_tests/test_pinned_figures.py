@@ -58,7 +58,18 @@ def test_figures_are_the_pinned_ones(study, classifier, quantities, pinned):
     for quantity in quantities:
         with suppress(NotMeasured):
             name = " ".join(filter(None, (quantity.metric, quantity.condition)))
-            figures[name] = Pin.of(study.figure(quantity, classifier).estimate)
+            figures[name] = Pin.of(study.figure(quantity, classifier).estimate, attacked=quantity.attack is not None)
+    assert figures == pinned
+
+
+@pytest.mark.studies("published", "miniature")
+def test_gains_are_the_pinned_ones(study, subject, pinned):
+    """Gains over the baseline, in points, and what they are held against: twice the gain in clean accuracy."""
+    figures = {}
+    for quantity in (MCE, MFR, IMAGENET_A_TOP1):
+        gain = study.gain(quantity, subject, times=2, over=IMAGENET_TOP1)
+        figures[gain.first.metric] = Pin.of(gain.first.estimate)
+        figures[f"{gain.first.metric} held against"] = Pin.of(gain.second.estimate)
     assert figures == pinned
 
 

@@ -21,8 +21,9 @@ from data_fixtures.miniature.sets import (
     write_class_folders,
     write_cue_conflict,
 )
+from harness import corruptions, perturbations
 from harness.benchmarks.dataset import Form
-from harness.errors import DataError
+from harness.errors import DataError, RecordsError
 from harness.files import replace_whole
 from harness.records.store import Busy
 
@@ -58,45 +59,56 @@ class Supply:
 
     Raises:
         DataError: When called: pictures were altered since they were drawn, or are drawn otherwise on this machine.
+        RecordsError: When called: the folder can't be written.
     """
 
     def __init__(self, root: Path, seed: int, look: Look) -> None:
         self.root = root
         self._seed = seed
         self._look = look
-        self._checked: set[str] = set()
+        self._hashes: dict[str, str] = {}
 
-    def __call__(self, benchmark: str, *, wait: bool = True) -> None:
-        """Put a benchmark into its folder, or see that what lies there is what was put there."""
+    def __call__(self, benchmark: str, *, wait: bool = True) -> str:
+        """Put a benchmark into its folder, or see that what lies there is what was put there; gives its sha256."""
+        if benchmark not in self._hashes:
+            self._hashes[benchmark] = self._checked(self.root / benchmark) or self._put(benchmark, wait=wait)
+        return self._hashes[benchmark]
+
+    def _checked(self, folder: Path) -> str:
+        """Give the hash of the pictures in a folder; empty where they are not there yet."""
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
+            return ""
+        known, found = manifest.read_text(encoding="utf-8").strip(), _sha256(folder)
+        if known != found:
+            raise DataError(
+                f"miniature: the pictures in {folder} were altered: their sha256 is {found}, {known} when they "
+                "were drawn; delete the folder and they are drawn again"
+            )
+        return found
+
+    def _put(self, benchmark: str, *, wait: bool) -> str:
         from filelock import FileLock, Timeout
 
-        if benchmark in self._checked:
-            return
         folder = self.root / benchmark
-        self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / f".{benchmark}.lock")
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=wait)
         except Timeout as error:
             raise Busy(str(folder)) from error
+        except OSError as error:
+            raise RecordsError(
+                f"miniature: {self.root} can't be written ({error.strerror}); name another store with --records DIR"
+            ) from error
         try:
-            self._put(benchmark, folder)
+            if not (found := self._checked(folder)):  # else another process has put it there meanwhile
+                _WRITERS[benchmark](self, folder)
+                found = _sha256(folder)
+                replace_whole(folder / MANIFEST, f"{found}\n".encode())
         finally:
             lock.release()
-        self._checked.add(benchmark)
-
-    def _put(self, benchmark: str, folder: Path) -> None:
-        manifest = folder / MANIFEST
-        if manifest.is_file():
-            known, found = manifest.read_text(encoding="utf-8").strip(), _sha256(folder)
-            if known != found:
-                raise DataError(
-                    f"miniature: the pictures in {folder} were altered: their sha256 is {found}, {known} when they "
-                    "were drawn; delete the folder and they are drawn again"
-                )
-            return
-        _WRITERS[benchmark](self, folder)
-        replace_whole(manifest, f"{_sha256(folder)}\n".encode())
+        return found
 
     def drawn(self, kind: str, count: int) -> Drawn:
         """Draw the first pictures of a test set; those of the pinned seed must be the pinned ones."""
@@ -171,9 +183,10 @@ _WRITERS: Mapping[str, Callable[[Supply, Path], None]] = {
 def world_sha256() -> str:
     """Hash the code that pictures depend on, so that a folder of pictures belongs to one state of the world."""
     hashed = hashlib.sha256(json.dumps([VALIDATION, CORRUPTED, PERTURBED, CONFLICTS, CANDIDATES, HARD]).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        if source.stem in ("benchmarks", "scene", "sets", "shapes", "textures"):
-            hashed.update(source.read_bytes())
+    own = [Path(__file__).with_stem(stem) for stem in ("benchmarks", "scene", "sets", "shapes", "textures")]
+    generators = (Path(corruptions.__file__).parent, Path(perturbations.__file__).parent)
+    for source in (*own, *(path for folder in generators for path in sorted(folder.glob("*.py")))):
+        hashed.update(source.read_bytes())
     return hashed.hexdigest()
 
 

@@ -60,12 +60,12 @@ EXPECTED: tuple[Expected, ...] = (
     Expected(
         "test_fifty_steps_leave_the_adversarially_trained_reference_far_above_the_subject", "*", FAILS, _DENOISING
     ),
-    Expected("test_maximizing_images_are_explained_by_their_seed", "*-final", CLOSE, _SEARCH),
+    Expected("test_maximizing_images_are_explained_by_their_seed", "*-final", CLOSE, _SEARCH, may_fail=True),
     Expected("test_every_unit_is_maximized_from_every_seed", "*", FAILS, _FEATURES),
     Expected("test_each_step_in_width_improves", "*", CLOSE, _WIDTHS),
     Expected("test_widest_subject_is_best", "*", CLOSE, _WIDTHS),
     Expected(
         "test_steps_can_cross_the_box", "*-published", FAILS, "as in the paper: 10 steps of 2/255 cover 0.65 of it"
     ),
-    Expected("test_doubling_the_steps_changes_little", "*-published", CLOSE, _CONVERGES),
+    Expected("test_doubling_the_steps_changes_little", "*-published", CLOSE, _CONVERGES, may_fail=True),
 )

@@ -18,6 +18,7 @@ from harness.verdicts.estimates import (
     Estimate,
     Fixed,
     bootstrap,
+    draw_again,
     jackknife,
     leave_one_out,
     proportion,
@@ -154,23 +155,30 @@ class OneLook(Estimator):
         if len(needs) > 1:
             raise ValueError("a sum over several benchmarks has no bootstrap here")
         (need,) = needs
-
-        def statistic(places: NDArray[np.int64]) -> float:
-            return sum(weight * score.value({need: _rows(samples[need], places)}) for weight, score, samples in terms)
-
-        return bootstrap(statistic, len(terms[0][2][need]["group"]), alpha=self._alpha)
+        images = len(terms[0][2][need]["group"])
+        values = sum(
+            (weight * self._known_of("drawn again", score, samples, _drawn_again) for weight, score, samples in terms),
+            np.zeros(1),
+        )
+        return bootstrap(values, images=images, alpha=self._alpha)
 
     def _left_out(self, score: Score, samples: Samples) -> Values:
-        """Give a score of all images, and without each group of them, computed once for samples; see `leave_one_out`.
+        """Give a score of all images, and without each group of them; see `leave_one_out`.
 
         Raises:
             ValueError: The samples are too small for this score.
         """
+        return self._known_of("left out", score, samples, _leave_one_out)
+
+    def _known_of(
+        self, how: str, score: Score, samples: Samples, compute: Callable[[Score, Samples], Values]
+    ) -> Values:
+        """Compute something of a score and its samples once."""
         read = _read(score, samples)
-        key = (score.name, *read, *(id(samples[name]) for name in read))
+        key = (how, score.name, *read, *(id(samples[name]) for name in read))
         if key not in self._known:
             # Kept with its samples, so that no others can come to lie where they lie.
-            self._known[key] = samples, _leave_one_out(score, samples)
+            self._known[key] = samples, compute(score, samples)
         return self._known[key][1]
 
 
@@ -280,6 +288,15 @@ def _leave_one_out(score: Score, samples: Samples) -> Values:
         return score.value({name: _keep(samples[name], kept) for name in read})
 
     return leave_one_out(statistic, JACKKNIFE_GROUPS)
+
+
+def _drawn_again(score: Score, samples: Samples) -> Values:
+    (need,) = score.needs
+
+    def statistic(places: NDArray[np.int64]) -> float:
+        return score.value({need: _rows(samples[need], places)})
+
+    return draw_again(statistic, len(samples[need]["group"]))
 
 
 def _keep(sample: Sample, kept_groups: Mask) -> Sample:

@@ -138,6 +138,18 @@ def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[No
 
 
 @contextmanager
+def in_one_line() -> Iterator[None]:
+    """Run a test that states no claim: missing evidence is a skip, bad data is one clear line and not a traceback."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except NotMeasured as error:
+        raise pytest.skip.Exception(str(error), _use_item_location=True) from None
+    except HarnessError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+@contextmanager
 def accounted(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
     """Take down why a claim could not be judged, whatever it was that came in between, and say it in one line."""
     __tracebackhide__ = True

@@ -18,8 +18,9 @@ from harness.files import replace_whole
 from harness.verdicts.estimates import Estimate
 
 TOLERANCE = 1e-9
-# Of a measured figure, as a share of its interval's half-width: what other sums in other orders may move it by.
-_OF_HALF_WIDTH = 0.1
+# Of a measured figure, as a share of its interval's half-width: what other sums in other orders may move it by. Under
+# attack they move an image's whole path.
+_OF_HALF_WIDTH, _UNDER_ATTACK = 0.01, 0.1
 
 
 class Pin(NamedTuple):
@@ -29,15 +30,20 @@ class Pin(NamedTuple):
     tolerance: float = TOLERANCE
 
     @classmethod
-    def of(cls, estimate: Estimate) -> "Pin":
-        """Pin an estimate, within what follows from its images: a tenth of the interval's half-width, or one image.
+    def of(cls, estimate: Estimate, *, attacked: bool = False) -> "Pin":
+        """Pin an estimate, within what follows from its images: a share of the interval's half-width, or one image.
 
-        A figure without an interval is pinned as exact.
+        Args:
+            estimate: The number; an exact one is pinned as such.
+            attacked: Whether it was measured under an attack, whose outcomes other roundings may change sooner.
         """
-        if estimate.is_exact or estimate.interval is None:
+        if estimate.is_exact:
             return cls(estimate.value)
+        an_image = 1.5 / estimate.images
+        if estimate.interval is None:
+            return cls(estimate.value, an_image * max(1.0, abs(estimate.value)))
         half = (estimate.high - estimate.low) / 2
-        return cls(estimate.value, max(_OF_HALF_WIDTH * half, 1.5 / estimate.images))
+        return cls(estimate.value, max((_UNDER_ATTACK if attacked else _OF_HALF_WIDTH) * half, an_image))
 
 
 class Pins(SingleFileSnapshotExtension):

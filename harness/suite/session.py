@@ -3,7 +3,6 @@
 import math
 import os
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +29,15 @@ from harness.verdicts.rules import Judgement, Verdict
 
 
 def share_cores(config: pytest.Config) -> None:
-    """Leave each worker of pytest-xdist its share of the cores: threads of several that want all of them stall."""
+    """Leave each worker of pytest-xdist its share of the cores: threads of several that want all of them stall.
+
+    Who asked for fewer threads gets fewer.
+    """
     worker = getattr(config, "workerinput", None)
     if worker:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, default_workers() // worker["workercount"])))
+        share = max(1, default_workers() // worker["workercount"])
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        os.environ["OMP_NUM_THREADS"] = str(min(share, int(asked)) if asked.isdigit() and int(asked) else share)
 
 
 class SuiteSession:
@@ -77,13 +81,16 @@ class SuiteSession:
         self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
         self._is_worker = hasattr(config, "workerinput")
-        self._ahead: subprocess.Popen[bytes] | None = None
+        self._ahead: ahead.Ahead | None = None
 
     def close(self) -> None:
         """End what was started to measure ahead."""
         if self._ahead:
-            self._ahead.terminate()
-            self._ahead.wait()
+            self._ahead.close()
+
+    def notices(self) -> list[str]:
+        """Give what was warned of beside the tests."""
+        return self._ahead.notices() if self._ahead else []
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
@@ -180,6 +187,8 @@ class SuiteSession:
         for item in items:
             shipped, expected = self._known(item)
             if shipped and expected:
+                if shipped.is_pinned and expected.verdict is Verdict.UNDECIDED and not expected.may_fail:
+                    continue
                 strict = shipped.is_pinned and expected.verdict is Verdict.FAILS
                 item.add_marker(pytest.mark.xfail(reason=expected.reason, raises=AssertionError, strict=strict))
 
@@ -203,6 +212,12 @@ class SuiteSession:
         attacks = {cast.study: self.attacks for cast in self.casts}
         attacks |= {name: each.attacks for name, each in self.shipped.items()}
         return parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
+
+    def require_pins(self, item: pytest.Item) -> None:
+        """Skip a test that compares with pins on a shipped study that is on other pictures than were pinned."""
+        shipped, _ = self._known(item)
+        if shipped and not shipped.is_pinned:
+            pytest.skip(f"figures of {shipped.cast.study} are pinned on other test pictures than these")
 
     def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
         """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""

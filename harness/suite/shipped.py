@@ -24,12 +24,14 @@ class Expected:
         cases: Pattern of the ids of its parameters, the study's name aside, e.g. `*-eps_0.1`.
         verdict: What it says: fails, or undecided where it is too close to call and may come out either way.
         reason: Why, with what was measured.
+        may_fail: Whether what is too close to call comes out either way by a hair, failing included.
     """
 
     test: str
     cases: str
     verdict: Verdict
     reason: str
+    may_fail: bool = False
 
     def covers(self, test: str, case: str) -> bool:
         """Tell whether it is about a test with parameters of this id."""

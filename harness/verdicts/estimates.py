@@ -179,27 +179,41 @@ def leave_one_out(statistic: Callable[[NDArray[np.bool_]], float], groups: int) 
     return np.array([value, *left_out])
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float], images: int, *, alpha: float, replicates: int = 400
-) -> Fixed:
-    """Estimate any function of images by drawing as many of them again, with replacement (Efron, 1979).
+def draw_again(
+    statistic: Callable[[NDArray[np.int64]], float], images: int, *, replicates: int = 400
+) -> NDArray[np.float64]:
+    """Compute a number of all images, and of as many drawn from them again with replacement (Efron, 1979).
 
-    Half-width = z * se, where se is the standard deviation over the replicates and z the normal quantile at
-    1 - alpha / 2 (the standard interval; Efron & Tibshirani, 1993, section 13.2). Its level is approximate. The draws
-    are seeded: the same images always give the same interval.
+    The draws are seeded and depend on the number of images alone: numbers of the same images are drawn alike.
 
     Args:
         statistic: From the places of the images kept, shape (images,), with repeats, to the number.
         images: How many images there are, at least 2.
-        alpha: Both tails together, in (0, 1).
         replicates: How often they are drawn again.
+
+    Returns:
+        Shape (1 + replicates,): of all, then of each draw.
+    """
+    draws = np.random.RandomState(0)
+    again = [statistic(draws.randint(images, size=images)) for _ in range(replicates)]
+    return np.array([statistic(np.arange(images)), *again])
+
+
+def bootstrap(values: NDArray[np.float64], *, images: int, alpha: float) -> Fixed:
+    """Estimate any function of images from what it is of images drawn from them again: the bootstrap.
+
+    Half-width = z * se, where se is the standard deviation over the draws and z the normal quantile at 1 - alpha / 2
+    (the standard interval; Efron & Tibshirani, 1993, section 13.2). Its level is approximate.
+
+    Args:
+        values: As `draw_again` gives them; of a sum, the sum of its terms'.
+        images: How many images were looked at.
+        alpha: Both tails together, in (0, 1).
     """
     from scipy.stats import norm
 
-    value = statistic(np.arange(images))
-    draws = np.random.RandomState(0)
-    again = [statistic(draws.randint(images, size=images)) for _ in range(replicates)]
-    half = float(norm.ppf(1 - alpha / 2)) * float(np.std(again, ddof=1))
+    value = float(values[0])
+    half = float(norm.ppf(1 - alpha / 2)) * float(np.std(values[1:], ddof=1))
     return Fixed.of(value, value - half, value + half, images)
 
 

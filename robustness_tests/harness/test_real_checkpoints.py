@@ -126,3 +126,35 @@ def test_claims_are_judged_on_real_checkpoints(laboratory, records, real_data, r
         assert (entry["verdict"], entry["images"], entry["value"]) == ("holds", 1201, measured)
         assert entry["interval"][0] < measured < entry["interval"][1] < 0.25
     assert "C14    paper  shape_bias" in done.stdout
+
+
+def test_decisions_on_real_checkpoints_are_those_of_all_images(laboratory, real_checkpoints):
+    """Each pair is looked at again and again in 20 other orders of the photographs; no look says otherwise than all."""
+    from itertools import combinations
+
+    from harness.scores import EveryLook
+
+    score, estimator = find_score("imagenet", "top1"), EveryLook(1e-3, lambda need: 1000)
+    correct = {
+        name: laboratory.samples(specs(real_checkpoints, name), ["imagenet"])["imagenet"]["correct"] for name in HITS
+    }
+    facts = {"group": np.zeros(1000, dtype=np.uint8), "digest": np.arange(1000, dtype=np.uint64)}
+    taken = {}
+    for first, second in combinations(HITS, 2):
+        gap = correct[first].mean() - correct[second].mean()
+        for seed in range(20):
+            order = np.random.default_rng(seed).permutation(1000)
+            for images in range(50, 1001, 50):
+                pair = [
+                    {"imagenet": {name: column[:images] for name, column in (facts | {"correct": each[order]}).items()}}
+                    for each in (correct[first], correct[second])
+                ]
+                found = estimator.difference(score, *pair)
+                if found.is_above(0) or found.is_below(0):
+                    assert found.is_above(0) == (gap > 0), (first, second, seed, images)
+                    taken.setdefault((first, second), []).append(images)
+                    break
+    assert all(len(images) == 20 for images in taken.values())
+    assert len(taken) == 6
+    # A clear gap takes few of them: of 35 points, fewer than 150, by half of the orders.
+    assert np.median(taken["mobilenet_025", "mobilenet_100"]) <= 150

@@ -87,17 +87,19 @@ def test_a_number_too_many_or_too_few_fails(project, pin):
 
 
 @pytest.mark.parametrize(
-    ("estimate", "tolerance"),
+    ("estimate", "how", "tolerance"),
     [
-        pytest.param(Fixed.exact(0.4, 100), 1e-9, id="exact"),
-        pytest.param(Fixed.of(0.4, -math.inf, math.inf, 3), 1e-9, id="no_interval"),
-        pytest.param(Fixed.of(0.4, 0.2, 0.8, 10_000), 0.03, id="a_tenth_of_the_half_width"),
-        pytest.param(Fixed.of(0.4, 0.39, 0.41, 1000), 0.0015, id="an_image_and_a_half"),
-        pytest.param(Fixed.of(0.4, 0.385, 0.415, 1000), 0.0015, id="as_much"),
+        pytest.param(Fixed.exact(0.4, 100), {}, 1e-9, id="exact"),
+        pytest.param(Fixed.of(0.4, -math.inf, math.inf, 300), {}, 0.005, id="no_interval"),
+        pytest.param(Fixed.of(4.0, -math.inf, math.inf, 300), {}, 0.02, id="no_interval_of_what_is_large"),
+        pytest.param(Fixed.of(0.4, 0.2, 0.8, 10_000), {}, 0.003, id="a_hundredth_of_the_half_width"),
+        pytest.param(Fixed.of(0.4, 0.2, 0.8, 10_000), {"attacked": True}, 0.03, id="a_tenth_under_attack"),
+        pytest.param(Fixed.of(0.4, 0.39, 0.41, 1000), {}, 0.0015, id="an_image_and_a_half"),
+        pytest.param(Fixed.of(0.4, 0.385, 0.415, 1000), {"attacked": True}, 0.0015, id="as_much"),
     ],
 )
-def test_estimates_are_pinned_within_what_follows_from_their_images(estimate, tolerance):
-    assert Pin.of(estimate) == (0.4, pytest.approx(tolerance, rel=1e-9))
+def test_estimates_are_pinned_within_what_follows_from_their_images(estimate, how, tolerance):
+    assert Pin.of(estimate, **how) == (estimate.value, pytest.approx(tolerance, rel=1e-9))
 
 
 def test_a_pin_is_written_with_its_own_tolerance_and_a_number_with_the_default():

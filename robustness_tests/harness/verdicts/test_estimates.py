@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.verdicts.estimates import Estimate, Fixed, bootstrap, jackknife, leave_one_out, proportion
+from harness.verdicts.estimates import Estimate, Fixed, bootstrap, draw_again, jackknife, leave_one_out, proportion
 
 
 def test_interval_of_no_hit_is_the_rule_of_three():
@@ -137,10 +137,11 @@ def test_the_jackknife_of_a_part_shrinks_with_what_is_left():
 
 def test_bootstrap_of_a_mean_is_about_the_textbook_error_and_always_the_same():
     values = np.random.default_rng(0).exponential(size=400)
-    found = bootstrap(lambda places: float(values[places].mean()), 400, alpha=0.05, replicates=4000)
-    assert found.value == pytest.approx(values.mean())
+    again = draw_again(lambda places: float(values[places].mean()), 400, replicates=4000)
+    found = bootstrap(again, images=400, alpha=0.05)
+    assert (found.value, found.images) == (pytest.approx(values.mean()), 400)
     assert found.high - found.value == pytest.approx(1.959964 * values.std() / 20, rel=0.05)
-    assert found == bootstrap(lambda places: float(values[places].mean()), 400, alpha=0.05, replicates=4000)
+    assert np.array_equal(again, draw_again(lambda places: float(values[places].mean()), 400, replicates=4000))
 
 
 def test_bootstrap_covers_what_is_no_mean():
@@ -149,7 +150,8 @@ def test_bootstrap_covers_what_is_no_mean():
     misses = 0
     for _ in range(300):
         values = rng.normal(size=200)
-        found = bootstrap(lambda places, values=values: float(np.median(values[places])), 200, alpha=0.1)
+        again = draw_again(lambda places, values=values: float(np.median(values[places])), 200)
+        found = bootstrap(again, images=200, alpha=0.1)
         misses += not found.low <= 0 <= found.high
     assert 0 < misses <= 30 + 3 * math.sqrt(300 * 0.1 * 0.9)
 
