@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from data_fixtures.miniature.benchmarks import FORM, Supply
 from data_fixtures.miniature.study import ARCHITECTURES, ROLES, SUBJECTS, check_weights, miniature, spec
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.engines.settings import Settings
-from harness.errors import CheckpointError, DataError
+from harness.errors import CheckpointError, DataError, RecordsError
 from harness.studies.quantities import AURRA, IMAGENET_A_TOP1, IMAGENET_TOP1, MCE, SHAPE_BIAS
 
 
@@ -35,6 +36,33 @@ def test_pictures_are_drawn_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     supply(tmp_path)("cue-conflict")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == before
+
+
+def test_records_of_one_seed_never_answer_for_another(tmp_path):
+    """Their pictures have the same names."""
+    fingerprints = {
+        miniature(seed).laboratory(tmp_path, Settings(), {}).dataset("cue-conflict").fingerprint for seed in (7, 8, 7)
+    }
+    assert len(fingerprints) == 2
+
+
+def test_pictures_belong_to_the_generators_that_corrupted_them(tmp_path, monkeypatch):
+    before = benchmarks.world_sha256()
+    changed = tmp_path / "corruptions"
+    shutil.copytree(Path(benchmarks.corruptions.__file__).parent, changed)
+    monkeypatch.setattr(benchmarks.corruptions, "__file__", str(changed / "__init__.py"))
+    assert benchmarks.world_sha256() == before
+    (changed / "noise.py").write_text("# another", encoding="utf-8")
+    assert benchmarks.world_sha256() != before
+
+
+def test_a_folder_that_can_not_be_written_is_one_clear_error_and_a_full_one_need_not_be(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RecordsError, match=r"file/records can't be written \(Not a directory\); name another store"):
+        supply(tmp_path / "file" / "records")("cue-conflict")
+    supply(tmp_path)("cue-conflict")
+    monkeypatch.setattr(Path, "mkdir", lambda *arguments, **how: pytest.fail("nothing is to be written"))
+    assert len(supply(tmp_path)("cue-conflict")) == 64
 
 
 def test_an_altered_picture_is_an_error_that_names_its_folder_and_both_hashes(tmp_path):

@@ -49,6 +49,7 @@ def test_a_benchmark_is_put_in_its_place_once_before_it_is_opened(tmp_path, stor
     def supply(benchmark, *, wait):
         supplied.append(benchmark)
         write(tmp_path / "data", benchmark)
+        return "its hash"
 
     roots = DataRoots(tmp_path / "data")
     with pytest.raises(DataMissing, match="imagenet: no folder"):
@@ -69,6 +70,7 @@ def test_what_is_wrong_with_a_supply_is_said_each_time_and_keeps_nothing_else_fr
         supplied.append(benchmark)
         if benchmark == "imagenet":
             raise DataError("imagenet: the pictures were altered")
+        return "its hash"
 
     asked = Laboratory(data, store, SETTINGS, supply=supply)
     for _ in range(2):
@@ -82,6 +84,7 @@ def test_a_benchmark_that_another_process_puts_in_its_place_is_left_for_last(dat
     def supply(benchmark, *, wait):
         if benchmark == "imagenet" and not wait:
             raise Busy(benchmark)
+        return "its hash"
 
     laboratory = Laboratory(data, store, SETTINGS, {RIGHT: ["imagenet", "cue-conflict"]}, supply=supply)
     assert len(laboratory.samples(RIGHT, ["imagenet"])["imagenet"]["group"]) == 20
@@ -172,3 +175,13 @@ def test_a_transferred_attack_of_which_one_part_is_busy_waits_as_a_whole(data, s
     laboratory.samples(RIGHT, [attack])
     holder.join()
     assert asked == [[attack, False, False], ["imagenet", False, True], [attack, True, True]]
+
+
+def test_records_belong_to_the_contents_that_were_supplied(data, store):
+    """Files that are checked as a whole are not looked at one by one: other contents are another run."""
+    folders = {}
+    for contents in ("one", "another", "one"):
+        laboratory = Laboratory(data, store, SETTINGS, supply=lambda benchmark, *, wait, contents=contents: contents)
+        laboratory.samples(RIGHT, ["cue-conflict"])
+        folders[contents] = len(store.runs())
+    assert folders == {"one": 2, "another": 2}

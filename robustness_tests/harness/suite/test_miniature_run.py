@@ -16,7 +16,7 @@ def asked_elsewhere(run_suite, tmp_path_factory):
     """Ask every claim on pictures of another seed."""
     folder = tmp_path_factory.mktemp("elsewhere")
     run = run_suite(
-        *("-m", "quick and claim", "-k", "miniature", f"--records={folder / 'records'}", f"--report={folder}"),
+        *("-m", "quick", "-k", "miniature", f"--records={folder / 'records'}", f"--report={folder}"),
         f"--miniature-seed={NEVER_LOOKED_AT}",
     )
     return run, json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
@@ -42,7 +42,8 @@ def test_nothing_fails_there_that_is_not_known_to(asked_elsewhere):
     run, entries = asked_elsewhere
     unforeseen = [entry["test"] for entry in entries if entry["verdict"] == "fails" and entry["expected"] is None]
     assert unforeseen == []
-    assert run.code == 0
+    assert run.code == 0  # figures that are pinned on other pictures are not held against these
+    assert run.counts.get("failed", 0) == 0
 
 
 def test_every_claim_of_the_paper_is_asked(asked_elsewhere):

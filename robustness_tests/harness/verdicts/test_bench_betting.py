@@ -1,7 +1,5 @@
 """What deciding costs beside classifying: all looks of a claim at up to 100,000 images. Run with `-m bench -n 0`."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ pytestmark = pytest.mark.bench
 
 IMAGES = 100_000
 BATCH = 8
+GPU_IMAGES_A_SECOND = 3000
 
 
 def samples(seed=0):
@@ -60,11 +59,9 @@ def decide(score, first, second, population):
 
 @pytest.fixture(scope="module")
 def seconds_to_classify(one_thread):
-    """Time ResNet-50 in one thread on photographs' size, which decides in one thread too: one image, at its fastest.
+    """Time ResNet-50 on photographs, in one thread as deciding takes: seconds an image at its fastest, data at hand.
 
-    The smallest classifier that the paper's kind of claim is asked of; its WSL models take 4 to 37 times as long. It
-    is timed on the processor that decides, and without reading a file: on a GPU of a hundred times the speed, beside
-    eight cores that read images, deciding is still a small part.
+    The paper's WSL models take 4 to 37 times as many operations (16 to 153 billion an image against 4).
     """
     import torch
 
@@ -89,14 +86,12 @@ def test_all_looks_at_100_000_images_take_under_1_percent_of_classifying_them(
 ):
     score, (first, second) = find_score("imagenet-c", name), samples()
     assert decide(score, first, second, population) is Verdict.UNDECIDED
-    start = time.perf_counter()
-    benchmark.pedantic(decide, args=(score, first, second, population), rounds=3)
-    assert time.perf_counter() > start
-    taken = benchmark.stats.stats.min if benchmark.stats else time.perf_counter() - start
-    classifying = 2 * IMAGES * seconds_to_classify  # both classifiers see all images
-    benchmark.extra_info["of_classifying"] = taken / classifying
-    benchmark.extra_info["microseconds_an_image"] = 1e6 * taken / IMAGES
+    (taken,) = best_times([lambda: decide(score, first, second, population)], rounds=3)
+    an_image, classifying = taken / IMAGES, 2 * seconds_to_classify  # both classifiers see it
+    benchmark.extra_info["of_classifying"] = an_image / classifying
+    benchmark.extra_info["microseconds_an_image"] = 1e6 * an_image
     benchmark.extra_info["looks"] = len(list(looks()))
-    benchmark.extra_info["milliseconds_of_a_forward_pass"] = 1e3 * seconds_to_classify
-    assert taken < 0.01 * classifying
-    assert taken / IMAGES < 20e-6
+    benchmark.extra_info["milliseconds_to_classify"] = 1e3 * seconds_to_classify
+    benchmark.pedantic(decide, args=(score, first, second, population), rounds=1)
+    assert an_image < 0.01 * classifying
+    assert an_image < 0.01 * 2 / GPU_IMAGES_A_SECOND  # ResNet-50 on a fast GPU, about
