@@ -36,8 +36,8 @@ STAKES = 2.0 ** -np.arange(12)
 _AT_ONCE = 16
 # What rounding may leave of nothing, in numbers of the size of 1.
 _ROUNDING = 1e-12
-# To what share of its distance from the number an interval's end is found.
-_SHARP = 1e-3
+# To what share of its distance from the number an interval's end is found, to be shown or to decide by.
+_SHARP, _ROUGH = 1e-3, 0.03
 
 
 class Wealth(NamedTuple):
@@ -131,11 +131,11 @@ class Drawn(Estimate):
 
     def is_above(self, bound: float) -> bool:
         """Whether the whole interval lies above a number."""
-        return self.doubt(bound, above=True) <= 1
+        return self.settles(bound, above=True)
 
     def is_below(self, bound: float) -> bool:
         """Whether the whole interval lies below a number."""
-        return self.doubt(bound, above=False) <= 1
+        return self.settles(bound, above=False)
 
     def is_at_least(self, bound: float) -> bool:
         """Whether the whole interval lies at a number or above it: it never ends right there."""
@@ -146,25 +146,36 @@ class Drawn(Estimate):
         return self.is_below(bound)
 
     @abstractmethod
-    def doubt(self, bound: float, *, above: bool) -> float:
-        """Give the chance of so much evidence that it lies above (or below) a number if it does not.
+    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+        """Tell whether it is known to lie above (or below) a number.
 
-        Returns:
-            In units of alpha / 2: at most 1 where that is settled.
+        Args:
+            bound: The number.
+            above: Whether above is asked, or below.
+            among: Of how many such questions this is one: it is wrong with a chance of alpha / 2 / among at most.
+        """
+
+    @abstractmethod
+    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+        """Find an end of its interval.
+
+        Args:
+            above: Whether the lower end is wanted, above which it is known to lie, or the upper one.
+            among: As for `settles`.
+            sharp: To what share of its distance from the number; where it is not quite found, it is further out.
         """
 
     @cached_property
-    @abstractmethod
     def _ends(self) -> tuple[float, float]:
-        """Find both ends of the interval."""
+        return self.end(above=True), self.end(above=False)
 
 
 class _Bet(Drawn):
     """An estimate that is bet on directly; a subclass says with which numbers."""
 
-    def doubt(self, bound: float, *, above: bool) -> float:
-        """Give the chance of so much evidence, from the most that was ever held."""
-        return 2 * math.exp(-self._bet(bound, above=above).most) / self.alpha
+    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+        """Tell whether more was ever held than the question allows by chance."""
+        return self._bet(bound, above=above).most >= math.log(2 * among / self.alpha)
 
     def needed(self, bound: float, among: int = 1) -> float:
         """Tell from how many images it would be known, from how the logarithm of the wealth grows."""
@@ -174,6 +185,20 @@ class _Bet(Drawn):
         wanted = (math.log(2 * among / self.alpha) + math.log(len(STAKES))) / growth
         return min(self.everything, max(float(self.images), wanted))
 
+    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+        """Find the number at which bets stop winning, on the way from what is just possible to the other extreme."""
+        refused, other = self._possible() if above else self._possible()[::-1]
+        kept = self.value
+        while self.settles(kept, above=above, among=among) and abs(other - kept) > _ROUNDING:
+            refused, kept = kept, (kept + other) / 2
+        while abs(kept - refused) > sharp * abs(self.value - refused) + _ROUNDING:
+            middle = (kept + refused) / 2
+            if self.settles(middle, above=above, among=among):
+                refused = middle
+            else:
+                kept = middle
+        return refused
+
     @abstractmethod
     def _bet(self, bound: float, *, above: bool) -> Wealth:
         """Bet that the number lies above (or below) a bound."""
@@ -181,24 +206,6 @@ class _Bet(Drawn):
     @abstractmethod
     def _possible(self) -> tuple[float, float]:
         """Give the least and the greatest number that what was not drawn leaves possible."""
-
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        least, greatest = self._possible()
-        return self._end(least, greatest, above=True), self._end(greatest, least, above=False)
-
-    def _end(self, impossible: float, other: float, *, above: bool) -> float:
-        """Find the number at which bets stop winning, on the way from what is just possible to the other extreme."""
-        refused, kept = impossible, self.value
-        while self.doubt(kept, above=above) <= 1 and abs(other - kept) > _ROUNDING:
-            refused, kept = kept, (kept + other) / 2
-        while abs(kept - refused) > _SHARP * abs(self.value - refused) + _ROUNDING:
-            middle = (kept + refused) / 2
-            if self.doubt(middle, above=above) <= 1:
-                refused = middle
-            else:
-                kept = middle
-        return refused
 
 
 class DrawnMean(_Bet):
@@ -262,7 +269,7 @@ class DrawnShare(_Bet):
 
     def _bet(self, bound: float, *, above: bool) -> Wealth:
         if not 0 <= bound <= 1:
-            return Wealth(math.inf, math.inf) if (bound < 0) is above else Wealth(0.0, -math.inf)
+            return Wealth(math.inf, math.inf) if (bound < 0) == above else Wealth(0.0, -math.inf)
         values = (1 - bound) * self._hits - bound * self._misses
         if above:
             return bet(values, 0.0, least=-bound, population=self.population)
@@ -289,21 +296,31 @@ class DrawnSum(Drawn):
         super().__init__(sum(part.value for part in parts), min(part.images for part in parts), alpha, population)
         self._parts = parts
 
-    def doubt(self, bound: float, *, above: bool) -> float:
-        """Tell whether it is settled that it lies above (or below) a number: 0 if so, infinite if not."""
-        return 0.0 if (self.low > bound if above else self.high < bound) else math.inf
+    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+        """Tell whether the parts' ends add up to more (or less) than a number; roughly at first, which is quicker."""
+        if (self.value > bound) != above:
+            return False
+        *others, last = self._parts
+        ends = [part.end(above=above, among=among, sharp=_ROUGH) for part in others]
+        if last.settles(bound - sum(ends), above=above, among=among):
+            return True
+        nearer = [end + _ROUGH * (part.value - end) for part, end in zip(others, ends, strict=True)]
+        if not last.settles(bound - sum(nearer), above=above, among=among):
+            return False
+        ends = [part.end(above=above, among=among) for part in others]
+        return last.settles(bound - sum(ends), above=above, among=among)
 
     def needed(self, bound: float, among: int = 1) -> float:
         """Tell from how many images of each urn it would be known, as widths shrink with the root of the images."""
         distance = abs(self.value - bound)
-        end = self.low if self.value > bound else self.high
         if not distance:
             return self.everything
-        return min(self.everything, self.images * max(1.0, ((self.value - end) / distance) ** 2))
+        width = abs(self.value - self.end(above=self.value > bound, among=among, sharp=_ROUGH))
+        return min(self.everything, self.images * max(1.0, (width / distance) ** 2))
 
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        return sum(part.low for part in self._parts), sum(part.high for part in self._parts)
+    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+        """Add up the parts' ends."""
+        return sum(part.end(above=above, among=among, sharp=sharp) for part in self._parts)
 
 
 class Moved(Drawn):
@@ -318,22 +335,24 @@ class Moved(Drawn):
     def __init__(self, inner: Drawn, factor: float, shift: float) -> None:
         super().__init__(factor * inner.value + shift, inner.images, inner.alpha, inner.population)
         self._inner, self._factor, self._shift = inner, factor, shift
+        self.no_interval = inner.no_interval
 
-    def doubt(self, bound: float, *, above: bool) -> float:
-        """Give the chance of so much evidence from the other's."""
-        return self._inner.doubt(self._back(bound), above=above is (self._factor > 0))
+    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+        """Tell whether the other is known to lie on that side of what the number is for it."""
+        return self._inner.settles((bound - self._shift) / self._factor, above=above == self._is_alike, among=among)
 
     def needed(self, bound: float, among: int = 1) -> float:
-        """Tell from how many images it would be known by the other."""
-        return self._inner.needed(self._back(bound), among)
+        """Tell from how many images it would be known of the other."""
+        return self._inner.needed((bound - self._shift) / self._factor, among)
 
-    def _back(self, bound: float) -> float:
-        return (bound - self._shift) / self._factor
+    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+        """Move an end of the other's interval."""
+        return self._factor * self._inner.end(above=above == self._is_alike, among=among, sharp=sharp) + self._shift
 
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        low, high = sorted(self._factor * end + self._shift for end in (self._inner.low, self._inner.high))
-        return low, high
+    @property
+    def _is_alike(self) -> bool:
+        """Whether it grows as the other does."""
+        return bool(self._factor > 0)
 
 
 class Boundless(Drawn):
@@ -350,17 +369,17 @@ class Boundless(Drawn):
     def __init__(self, value: float, images: int, population: int | None) -> None:
         super().__init__(value, images, 0.0, population)
 
-    def doubt(self, bound: float, *, above: bool) -> float:
-        """Doubt everything."""
-        return math.inf
+    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+        """Settle nothing."""
+        return False
 
     def needed(self, bound: float, among: int = 1) -> float:
         """Ask for all images."""
         return self.everything
 
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        return -math.inf, math.inf
+    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+        """Leave everything possible."""
+        return -math.inf if above else math.inf
 
 
 def _check(values: Values, bounds: tuple[float, float], alpha: float, population: int | None) -> None:

@@ -10,7 +10,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ class Estimate(ABC):
 
     value: float
     images: int
-    no_interval: ClassVar[str] = "too few images for an interval"
+    no_interval: str = "too few images for an interval"
 
     @property
     @abstractmethod

@@ -1,8 +1,9 @@
 """The decisions that claims are made of: each takes figures and gives a judgement with its evidence.
 
 A judgement holds only if the whole interval is on the right side, fails only if the whole interval is on the
-wrong side, and is undecided otherwise. So it errs at most as often as the interval does at that end, alpha / 2; of
-several that must all hold, that one fails is only said where that is so of all together.
+wrong side, and is undecided otherwise. So it errs at most as often as the interval does: at one end, alpha / 2, or at
+either where both count (`within`), alpha. Of several that must all hold, that one fails is only said where that is so
+of all together.
 """
 
 import math
@@ -139,8 +140,10 @@ class Question:
         if not isinstance(self.estimate, Drawn):
             return _decide(holds(self.bound), fails(self.bound))
         above = self.sign.startswith(">")
-        fails_surely = among * self.estimate.doubt(self.bound, above=not above) <= 1
-        return _decide(self.estimate.doubt(self.bound, above=above) <= 1, fails_surely)
+        return _decide(
+            self.estimate.settles(self.bound, above=above),
+            self.estimate.settles(self.bound, above=not above, among=among),
+        )
 
     def needed(self, among: int = 1) -> float:
         """Tell from how many images it would be answered, if they go on like those that were drawn."""
@@ -307,7 +310,7 @@ def all_of(judgements: Sequence[Judgement]) -> Judgement:
     Of estimates that may be looked at after every image, that one fails is only said where it is settled at its share
     of alpha: of many true claims together, one is not to be refused more often than of one.
     """
-    count = len(judgements)
+    count = sum(max(1, len(judgement.questions)) for judgement in judgements)
     asked = [
         replace(judgement, verdict=_answer(judgement.questions, count)) if judgement.questions else judgement
         for judgement in judgements

@@ -205,8 +205,9 @@ def test_a_share_is_a_mean_where_every_image_counts_once():
     mean = DrawnMean(hits.astype(float), bounds=(0.0, 1.0), alpha=0.01, population=800)
     assert share.value == mean.value == 0.25
     assert (share.low, share.high) == pytest.approx((mean.low, mean.high), abs=2e-3)
-    for bound in (0.1, 0.2, 0.3, 0.4):
-        assert share.doubt(bound, above=True) == pytest.approx(mean.doubt(bound, above=True))
+    for bound in np.linspace(0.15, 0.35, 41):
+        for among in (1, 1000):
+            assert share.settles(bound, above=True, among=among) == mean.settles(bound, above=True, among=among)
 
 
 def test_images_that_count_as_both_or_as_neither_pull_a_share_as_they_should():
@@ -218,7 +219,10 @@ def test_images_that_count_as_both_or_as_neither_pull_a_share_as_they_should():
     # An image that is both says of a bound b what 1 - 2 b says: against 0.3 the most ever held is as of a plain loop.
     values = [0.7 * hit - 0.3 * miss for hit, miss in zip(*both, strict=True)]
     seen, _ = wealth_by_loop(values, 0.0, -0.3, None)
-    assert with_both.doubt(0.3, above=True) == pytest.approx(2 * math.exp(-max(0.0, *seen)) / 0.01)
+    just = math.exp(max(seen)) * 0.01 / 2  # of so many questions it is answered, and of no more
+    assert just > 1
+    assert with_both.settles(0.3, above=True, among=0.999 * just)
+    assert not with_both.settles(0.3, above=True, among=1.001 * just)
     assert with_neither.low <= plain.low + 1e-3
 
 
@@ -409,14 +413,11 @@ def comparison(difference):
     return Comparison(figure(difference), figure(difference, "b"), difference)
 
 
-def drawn_at(doubt, *, sign=1, alpha=0.1):
-    """Draw images that leave a given doubt of lying above 0 (or below, by the sign): hits, at fair odds of 2 to 1.
-
-    The number of hits is searched for that leaves a doubt of that size, within a factor of two.
-    """
+def drawn_at(among=1, *, sign=1, alpha=0.1):
+    """Draw just so many images that it is settled, as one of so many questions, that they lie above 0 (or below)."""
     for hits in range(1, 60):
         drawn = DrawnMean(sign * np.ones(hits), bounds=(-1.0, 1.0), alpha=alpha)
-        if drawn.doubt(0.0, above=sign > 0) <= doubt:
+        if drawn.settles(0.0, above=sign > 0, among=among):
             return drawn
     raise AssertionError
 
@@ -437,7 +438,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_on_either_side_of_drawn_numbers_and_in_doubt(rule):
     judge = RULES[rule]
-    near = [judge(drawn_at(1.0, sign=sign)).verdict for sign in (-1, 1)]
+    near = [judge(drawn_at(sign=sign)).verdict for sign in (-1, 1)]
     if rule == "within":  # these lie near -1, beyond the other end
         near[0] = judge(DrawnMean(np.tile([-1.0, 0.0], 300), bounds=(-1.0, 1.0), alpha=0.1)).verdict
     assert near == [HOLDS, FAILS]
@@ -457,22 +458,22 @@ def test_within_asks_both_sides(mean, verdict):
 
 
 KINDS = {
-    "mean": lambda doubt: drawn_at(doubt),
-    "moved": lambda doubt: drawn_at(doubt).scaled(3.0),
-    "share": lambda doubt: next(
+    "mean": lambda among: drawn_at(among),
+    "moved": lambda among: drawn_at(among).scaled(3.0),
+    "share": lambda among: next(
         share.scaled(1.0, -0.5)
         for share in (DrawnShare(np.ones(n, bool), np.zeros(n, bool), alpha=0.1) for n in range(1, 60))
-        if share.doubt(0.5, above=True) <= doubt
+        if share.settles(0.5, above=True, among=among)
     ),
-    "sum": lambda doubt: DrawnSum([drawn_at(doubt, alpha=0.05), drawn_at(doubt, alpha=0.05)], 0.1),
+    "sum": lambda among: DrawnSum([drawn_at(among, alpha=0.05), drawn_at(among, alpha=0.05)], 0.1),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_many_that_must_all_hold_one_is_refused_at_its_share_of_alpha_only(kind):
-    """One that is refused when alone is not when it is one of fifty, unless the doubt is fifty times as small."""
-    just, surely = (rules.below(figure(KINDS[kind](doubt)), 0.0) for doubt in (1.0, 1 / 50))
-    fine = [rules.below(figure(drawn_at(1e-3, sign=-1)), 0.0) for _ in range(49)]
+    """One that is refused when alone is not when it is one of fifty, unless it is fifty times as sure."""
+    just, surely = (rules.below(figure(KINDS[kind](among)), 0.0) for among in (1, 50))
+    fine = [rules.below(figure(drawn_at(1000, sign=-1)), 0.0) for _ in range(49)]
     assert just.verdict is FAILS
     assert surely.verdict is FAILS
     assert rules.all_of([just]).verdict is FAILS
@@ -481,17 +482,17 @@ def test_of_many_that_must_all_hold_one_is_refused_at_its_share_of_alpha_only(ki
 
 
 def test_that_all_hold_takes_no_more_than_that_each_does():
-    holding = rules.below(figure(drawn_at(1.0, sign=-1)), 0.0)
+    holding = rules.below(figure(drawn_at(sign=-1)), 0.0)
     assert rules.all_of([holding] * 50).verdict is HOLDS
 
 
 def test_a_chain_within_others_keeps_its_share_of_alpha():
     """A curve of fifty steps is fifty claims, also where it is one of several things that must hold."""
-    fine = [comparison(drawn_at(1e-3, sign=-1)) for _ in range(49)]
-    curve = rules.never_rises([comparison(drawn_at(1.0)), *fine], slack=0.0)
+    fine = [comparison(drawn_at(1000, sign=-1)) for _ in range(49)]
+    curve = rules.never_rises([comparison(drawn_at()), *fine], slack=0.0)
     assert curve.verdict is UNDECIDED
     assert rules.all_of([curve]).verdict is UNDECIDED
-    assert rules.all_of([curve, rules.below(figure(drawn_at(1e-3, sign=-1)), 0.0)]).verdict is UNDECIDED
+    assert rules.all_of([curve, rules.below(figure(drawn_at(1000, sign=-1)), 0.0)]).verdict is UNDECIDED
 
 
 def test_of_many_true_claims_together_none_is_refused_more_often_than_of_one():
