@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+import harness
 from data_fixtures.miniature.sets import (
     CLASSES,
     Drawn,
@@ -21,7 +22,6 @@ from data_fixtures.miniature.sets import (
     write_class_folders,
     write_cue_conflict,
 )
-from harness import corruptions, perturbations
 from harness.benchmarks.dataset import Form
 from harness.errors import DataError, RecordsError
 from harness.files import replace_whole
@@ -44,6 +44,9 @@ PICTURES = {
 """sha256 of the pictures of each set that are drawn from the pinned seed, before any is selected."""
 
 MANIFEST = ".sha256"
+
+GENERATORS = tuple(Path(harness.__file__).parent / room for room in ("corruptions", "perturbations"))
+"""Folders of the code that corrupts and perturbs pictures."""
 
 # From the candidates' pictures, uint8 (n, 32, 32, 3), to an ordinary classifier's probabilities, (n, 16).
 Look = Callable[[np.ndarray], np.ndarray]
@@ -184,8 +187,7 @@ def world_sha256() -> str:
     """Hash the code that pictures depend on, so that a folder of pictures belongs to one state of the world."""
     hashed = hashlib.sha256(json.dumps([VALIDATION, CORRUPTED, PERTURBED, CONFLICTS, CANDIDATES, HARD]).encode())
     own = [Path(__file__).with_stem(stem) for stem in ("benchmarks", "scene", "sets", "shapes", "textures")]
-    generators = (Path(corruptions.__file__).parent, Path(perturbations.__file__).parent)
-    for source in (*own, *(path for folder in generators for path in sorted(folder.glob("*.py")))):
+    for source in (*own, *(path for folder in GENERATORS for path in sorted(folder.glob("*.py")))):
         hashed.update(source.read_bytes())
     return hashed.hexdigest()
 

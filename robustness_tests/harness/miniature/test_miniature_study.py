@@ -49,8 +49,8 @@ def test_records_of_one_seed_never_answer_for_another(tmp_path):
 def test_pictures_belong_to_the_generators_that_corrupted_them(tmp_path, monkeypatch):
     before = benchmarks.world_sha256()
     changed = tmp_path / "corruptions"
-    shutil.copytree(Path(benchmarks.corruptions.__file__).parent, changed)
-    monkeypatch.setattr(benchmarks.corruptions, "__file__", str(changed / "__init__.py"))
+    shutil.copytree(benchmarks.GENERATORS[0], changed)
+    monkeypatch.setattr(benchmarks, "GENERATORS", (changed, benchmarks.GENERATORS[1]))
     assert benchmarks.world_sha256() == before
     (changed / "noise.py").write_text("# another", encoding="utf-8")
     assert benchmarks.world_sha256() != before
