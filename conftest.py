@@ -97,7 +97,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if not claims.claim_of(item):
         return (yield)
     session = item.config.stash[SESSION]
-    with claims.accounted(item, alpha=session.request.alpha, strict_data=session.strict_data):
+    with claims.accounted(item, **session.strictness):
         return (yield)
 
 
@@ -108,7 +108,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         with claims.in_one_line() if "study" in pyfuncitem.funcargs else nullcontext():
             return (yield)
     session = pyfuncitem.config.stash[SESSION]
-    with claims.judged(pyfuncitem, alpha=session.request.alpha, strict_data=session.strict_data):
+    with claims.judged(pyfuncitem, **session.strictness):
         return (yield)
 
 

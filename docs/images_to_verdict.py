@@ -5,8 +5,8 @@
 writes images_to_verdict.csv and images_to_verdict.png. Nothing is downloaded; it takes three minutes on one core.
 
 Each run draws images of ImageNet-C, one corruption after another at random, and two classifiers that err on it as often
-as published; looks at them as `pytest --decide` does, first at `drawing.FIRST` and then at `drawing.GROWTH` times as
-many, and takes down at how many images the suite's own estimator and rule give a verdict. Images are put back, since of
+as published; looks at them as `pytest --decide` does, first at `drawing.FIRST` and then at as many as `drawing.next_look` says, and
+takes down at how many images the suite's own estimator and rule give a verdict. Images are put back, since of
 3,750,000 a verdict takes few: what is found is an upper bound.
 
 What nobody published is how often two classifiers err on the same image. Two answers are simulated:
@@ -37,7 +37,7 @@ from harness import recorded
 from harness.metrics.corruption import CORRUPTIONS
 from harness.scores import EveryLook, find_score
 from harness.scores.classification import CELLS
-from harness.studies.drawing import FIRST, GROWTH
+from harness.studies.drawing import FIRST, next_look
 from harness.studies.published import PublishedStudy
 from harness.studies.study import BASELINE, WSL
 from harness.verdicts import rules
@@ -185,7 +185,7 @@ def looks() -> Iterator[int]:
     images = FIRST
     while images < EXHAUSTIVE:
         yield images
-        images = int(images * GROWTH)
+        images = next_look(images)
 
 
 def images_to_verdict(contest: Contest, kappa: float, seed: int, alpha: float = ALPHA) -> tuple[int, Verdict]:

@@ -30,6 +30,10 @@ class TooFewImages(NotMeasured):
     """A figure can't be had from the images that were drawn so far; more of them may do."""
 
 
+class BudgetSpent(NotMeasured):
+    """Nothing more may be measured, and of this figure nothing is known."""
+
+
 class DataMissing(NotMeasured):
     """A benchmark's folder, or a classifier's weights, are not there; says how to get them."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from harness.errors import NotMeasured, TooFewImages
 from harness.protocols.needs import Need, Normaliser
-from harness.scores.score import Mask, Sample, Samples, Score
-from harness.verdicts.betting import Boundless, Drawn, DrawnMean, DrawnShare, DrawnSum
+from harness.scores.score import Mask, Ratio, Sample, Samples, Score
+from harness.verdicts.betting import Boundless, Drawn, DrawnMean, DrawnShare, DrawnShareDifference, DrawnSum
 from harness.verdicts.estimates import (
     JACKKNIFE_GROUPS,
     Estimate,
@@ -241,8 +241,15 @@ class EveryLook(Estimator):
         }
         constant += sum(exact.values())
         urns = [need for need in sums if need not in exact]
-        alpha = self._alpha / (len(urns) + len(shares))
+        pair = _difference_of(shares)
+        alpha = self._alpha / (len(urns) + (1 if pair else len(shares)))
         drawn: list[Drawn] = []
+        if pair:
+            times, first, second = pair
+            counts = (first.hits, first.misses), (second.hits, second.misses)
+            population = self._population(first.need)
+            drawn.append(DrawnShareDifference(*counts, alpha=alpha, population=population).scaled(times))
+            shares = []
         for need in urns:
             values, low, high = sums[need]
             drawn.append(DrawnMean(values, bounds=(low, high), alpha=alpha, population=self._population(need)))
@@ -257,6 +264,14 @@ class EveryLook(Estimator):
         with suppress(ValueError):
             drawn.value = _value(terms) + constant
         return drawn
+
+
+def _difference_of(shares: Sequence[tuple[float, Ratio]]) -> tuple[float, Ratio, Ratio] | None:
+    """See whether shares are the multiple of a difference between two of the same images: how often, and of which."""
+    if len(shares) != 2 or shares[0][1].need != shares[1][1].need or shares[0][0] != -shares[1][0]:
+        return None
+    (times, first), (_, second) = shares
+    return times, first, second
 
 
 def _require_pairs(terms: Sequence[Term]) -> None:

@@ -5,14 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.classifiers.spec import Spec
-from harness.errors import NotMeasured
+from harness.errors import BudgetSpent
 from harness.protocols.needs import Need
 
-FIRST = 256
+FIRST = 64
 """Images of the first look."""
 
-GROWTH = 1.25
-"""By what each look is larger than the one before it."""
+GROWTH, STEP = 1.15, 32
+"""By what each look is larger than the one before it, and by how many images at least."""
+
+
+def next_look(images: int) -> int:
+    """Give how many images are looked at after so many."""
+    return max(images + STEP, int(images * GROWTH))
 
 
 class Drawing:
@@ -48,16 +53,18 @@ class Drawing:
             stored: From a classifier and a need to how many of its first images are known already.
 
         Raises:
-            NotMeasured: None are known and no more may be measured.
+            BudgetSpent: None are known and no more may be measured.
         """
         end = self.end(population)
-        first_time = (spec, need) not in self._asked
+        is_new = (spec, need) not in self._asked
+        # What is looked at of one classifier is measured of the others too: else all of it would be in vain.
+        may_wait = need not in self._depths or self._seconds == 0
         self._asked[spec, need] = end
         wanted = min(self._depths.setdefault(need, FIRST), end)
-        if first_time and self.is_spent:
+        if is_new and may_wait and self.is_spent:
             wanted = min(wanted, stored(spec, need))
             if not wanted:
-                raise NotMeasured(f"{spec.text}: nothing of it is in the store, and {self.limit()}")
+                raise BudgetSpent(f"{spec.text}: nothing of it is in the store, and {self.limit()}")
             self._depths[need] = wanted
         return wanted
 
@@ -78,7 +85,7 @@ class Drawing:
         for need in dict.fromkeys(need for _, need in self._asked):
             before, ends = self._depths[need], {spec: end for (spec, each), end in self._asked.items() if each == need}
             known = min(stored(spec, need) for spec in ends)
-            more = min(int(before * GROWTH) - before, self._affordable(list(ends), need))
+            more = min(next_look(before) - before, self._affordable(list(ends), need))
             self._depths[need] = min(max(ends.values()), max(known, before + more))
             deeper |= self._depths[need] > before
         return deeper

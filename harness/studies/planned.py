@@ -60,7 +60,7 @@ class Expected(Estimate):
             factor * self.value + shift, factor**2 * self.variance, self.alpha, self.images, self.population
         )
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from about how many images it would be known on which side of a bound it lies."""
         distance, everything = abs(self.value - bound), math.inf if self.population is None else self.population
         if not distance or not math.isfinite(self.variance):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import DataMissing, HarnessError, NotMeasured, TooFewImages
+from harness.errors import BudgetSpent, DataMissing, HarnessError, NotMeasured, TooFewImages
 from harness.verdicts.rules import Judgement, Verdict
 
 # The names under which a test's report carries its verdicts, and what the harness warned of meanwhile.
@@ -126,10 +126,10 @@ def _asked_of(params: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def judged(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
+def judged(item: pytest.Item, *, alpha: float, strict_data: bool, strict: bool) -> Iterator[None]:
     """Run a claim's test: no evidence is a skip and not a pass, bad data is one clear line and not a traceback."""
     __tracebackhide__ = True
-    with accounted(item, alpha=alpha, strict_data=strict_data):
+    with accounted(item, alpha=alpha, strict_data=strict_data, strict=strict):
         yield
     if not _has_verdict(item):
         reason = f"{item.nodeid} states claim {claim_of(item)} but gave no verdict"
@@ -150,8 +150,15 @@ def in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def accounted(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator[None]:
-    """Take down why a claim could not be judged, whatever it was that came in between, and say it in one line."""
+def accounted(item: pytest.Item, *, alpha: float, strict_data: bool, strict: bool) -> Iterator[None]:
+    """Take down why a claim could not be judged, whatever it was that came in between, and say it in one line.
+
+    Args:
+        item: The claim's test.
+        alpha: The error rate of its verdict.
+        strict_data: Whether missing data is a failure.
+        strict: Whether it is one that the budget was spent before anything of it was measured.
+    """
     __tracebackhide__ = True
     try:
         with _noticing(item):
@@ -160,6 +167,8 @@ def accounted(item: pytest.Item, *, alpha: float, strict_data: bool) -> Iterator
         _enter_not_run(item, str(error), alpha)
         if strict_data and isinstance(error, DataMissing):
             raise pytest.fail.Exception(f"{error} (--strict-data)", pytrace=False) from None
+        if strict and isinstance(error, BudgetSpent):
+            raise pytest.fail.Exception(f"{error} (--strict)", pytrace=False) from None
         raise pytest.skip.Exception(str(error), _use_item_location=True) from None
     except HarnessError as error:
         _enter_not_run(item, str(error), alpha)

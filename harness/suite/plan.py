@@ -140,19 +140,23 @@ def tasks(laboratory: Laboratory, plan: Plan, forecasts: Sequence[Forecast] = ()
     return found
 
 
-def forecast(item: pytest.Item, studies: Sequence[Study], asks: Iterable[tuple[Spec, Need]]) -> Forecast | None:
+def forecast(
+    item: pytest.Item, studies: Sequence[Study], asks: Iterable[tuple[Spec, Need]], laboratory: Laboratory
+) -> Forecast | None:
     """Tell how many images would decide a claim, by what is known before any is looked at; None of what states none.
 
     Args:
         item: The claim's test.
         studies: Those that may know, the best first: on the store's records, then on recorded figures.
         asks: What the test asks of which classifier.
+        laboratory: Where it would be measured.
     """
     function, params = getattr(item, "function", None), params_of(item)
     if function is None or not claim_of(item):
         return None
     metric = next((quantity.metric for quantity in quantities_of(item)), "")
-    what: dict[str, Any] = {"claim": claim_of(item), "test": item.name, "metric": metric, "asks": tuple(asks)}
+    asks = tuple(asks)
+    what: dict[str, Any] = {"claim": claim_of(item), "test": item.name, "metric": metric, "asks": asks}
     reason = ""
     for study in studies:
         try:
@@ -162,11 +166,21 @@ def forecast(item: pytest.Item, studies: Sequence[Study], asks: Iterable[tuple[S
             continue
         questions = [question for question in judgement.questions if question.estimate.images]
         if questions:
-            images = min(question.estimate.images for question in questions)
+            images = _least(asks, laboratory) or min(question.estimate.images for question in questions)
             needed = max(question.needed(len(questions)) for question in questions)
             return Forecast(**what, needed=needed, images=images)
         reason = "no figure that images would tell"
     return Forecast(**what, needed=math.inf, images=0, reason=reason)
+
+
+def _least(asks: Iterable[tuple[Spec, Need]], laboratory: Laboratory) -> int:
+    """Count how many images may be looked at, of the smallest benchmark that a test reads; 0 where it reads none."""
+    found = []
+    for _, need in asks:
+        if not isinstance(need, Maximize):
+            with suppress(HarnessError):
+                found.append(laboratory.asked(need))
+    return min(found, default=0)
 
 
 def _judged(function: Callable[..., object], given: Mapping[str, Any], study: Study) -> Judgement:

@@ -83,6 +83,11 @@ class SuiteSession:
         self._is_worker = hasattr(config, "workerinput")
         self._ahead: ahead.Ahead | None = None
 
+    @property
+    def strictness(self) -> dict[str, Any]:
+        """What makes a claim without evidence a failure, and the error rate of those with some."""
+        return {"alpha": self.request.alpha, "strict_data": self.strict_data, "strict": self.strict}
+
     def close(self) -> None:
         """End what was started to measure ahead."""
         if self._ahead:
@@ -137,7 +142,7 @@ class SuiteSession:
         forecasts = []
         for item in asked:
             asks = [(spec, need) for spec, needs in self._plan_of([item]).items() for need in needs]
-            if found := plan.forecast(item, [known, recorded], asks):
+            if found := plan.forecast(item, [known, recorded], asks, laboratory):
                 forecasts.append(found)
         everything = self._plan_of(asked)
         tasks = plan.tasks(laboratory, everything, forecasts, decides=self.decides)

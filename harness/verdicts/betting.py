@@ -28,10 +28,13 @@ from numpy.typing import NDArray
 from harness.verdicts.estimates import Estimate
 
 Values = NDArray[np.float64]
+Counts = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 STAKES = 2.0 ** -np.arange(12)
 """Shares of the largest stake, among which the wealth is split."""
 
+# How much oftener one of a pair of shares may count for the multiple of the other that is bet against it.
+_MOST_PAIRED = 1.25
 # So many images' factors are multiplied before their logarithm is taken and the wealth is looked at.
 _AT_ONCE = 16
 # What rounding may leave of nothing, in numbers of the size of 1.
@@ -146,7 +149,7 @@ class Drawn(Estimate):
         return self.is_below(bound)
 
     @abstractmethod
-    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
         """Tell whether it is known to lie above (or below) a number.
 
         Args:
@@ -156,7 +159,7 @@ class Drawn(Estimate):
         """
 
     @abstractmethod
-    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Find an end of its interval.
 
         Args:
@@ -173,11 +176,14 @@ class Drawn(Estimate):
 class _Bet(Drawn):
     """An estimate that is bet on directly; a subclass says with which numbers."""
 
-    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
-        """Tell whether more was ever held than the question allows by chance."""
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
+        """Tell whether more was ever held than the question allows by chance, or what was drawn leaves no other way."""
+        least, greatest = self._possible()
+        if bound < least if above else bound > greatest:
+            return True
         return self._bet(bound, above=above).most >= math.log(2 * among / self.alpha)
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from how many images it would be known, from how the logarithm of the wealth grows."""
         growth = self._bet(bound, above=self.value > bound).growth
         if growth <= 0:
@@ -185,7 +191,7 @@ class _Bet(Drawn):
         wanted = (math.log(2 * among / self.alpha) + math.log(len(STAKES))) / growth
         return min(self.everything, max(float(self.images), wanted))
 
-    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Find the number at which bets stop winning, on the way from what is just possible to the other extreme."""
         refused, other = self._possible() if above else self._possible()[::-1]
         kept = self.value
@@ -282,6 +288,86 @@ class DrawnShare(_Bet):
         return float(hits / (hits + misses + left)), float((hits + left) / (hits + misses + left))
 
 
+class DrawnShareDifference(Drawn):
+    """The difference of two shares of the same images, first minus second, paired image by image.
+
+    That it is d or less, while the second share is b, means that (1 - b - d) * hit - (b + d) * miss of the first has a
+    mean of 0 or less, and (1 - b) * hit - b * miss of the second one of 0; so k times the second taken from the first
+    has a mean of 0 or less, for any k. On that being more is bet, with a k at which the b that is not known matters
+    little. What b the second share is known not to be, at a tenth of the chance of error, is left out. At each stake
+    the wealth is a product of what is linear in b, so that between two b it is at least what it is at one of them: with
+    both ends of what is left, all in between is refused.
+
+    Args:
+        first: Hits and misses of one classifier, as of `DrawnShare`, each of shape (n,).
+        second: Those of the other, on the same images.
+        alpha: Both tails together, in (0, 0.5).
+        population: How many images there are, more than n; None for infinitely many.
+
+    Raises:
+        ValueError: As `DrawnShare`.
+    """
+
+    _NUISANCE = 0.1
+
+    def __init__(self, first: Counts, second: Counts, *, alpha: float, population: int | None = None) -> None:
+        self._counts = [tuple(each.astype(np.float64) for each in counts) for counts in (first, second)]
+        self._alone = [DrawnShare(*counts, alpha=alpha, population=population) for counts in (first, second)]
+        difference = self._alone[0].value - self._alone[1].value
+        super().__init__(difference, len(first[0]), alpha, population)
+        self._difference = difference
+        self._known: dict[tuple[int, bool, float], float] = {}
+
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
+        """Tell whether the difference is refused with every value that the other share may have."""
+        if (self._difference > bound) != above:
+            return False
+        return self._most(bound, above=above, among=among) >= self._wanted(among)
+
+    def needed(self, bound: float, among: float = 1) -> float:
+        """Tell from how many images it would be known, if the logarithm of the wealth grows as it did."""
+        if self._difference == bound:
+            return self.everything
+        most = self._most(bound, above=self._difference > bound, among=among)
+        return min(self.everything, self.images * max(1.0, self._wanted(among) / most)) if most > 0 else self.everything
+
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
+        """Find the difference at which bets stop winning."""
+        refused, kept = (-1.0 if above else 1.0), self._difference
+        while abs(kept - refused) > sharp * abs(self._difference - refused) + _ROUNDING:
+            middle = (kept + refused) / 2
+            if self.settles(middle, above=above, among=among):
+                refused = middle
+            else:
+                kept = middle
+        return refused
+
+    def _wanted(self, among: float) -> float:
+        return math.log(2 * among / self.alpha / (1 - self._NUISANCE))
+
+    def _most(self, bound: float, *, above: bool, among: float) -> float:
+        """Give the logarithm of the most ever held, whatever the other share, against its lying on the other side."""
+        one, other = self._counts if above else self._counts[::-1]
+        difference = bound if above else -bound
+        # Half of what is left out lies on either side.
+        share = 2 * among / self._NUISANCE
+        ends = [self._nuisance(1 if above else 0, above=side, share=share) for side in (True, False)]
+        values = [(_against(one, end + difference), _against(other, end)) for end in ends]
+        rooms = [
+            max(abs(end + difference), abs(1 - end - difference)) + _MOST_PAIRED * max(end, 1 - end) for end in ends
+        ]
+        # As often as the one counts the other does: what the other share is matters least then.
+        counted = [np.cumsum(counts[0] + counts[1]) - counts[0] - counts[1] + 1 for counts in (one, other)]
+        paired = np.clip(counted[0] / counted[1], 1 / _MOST_PAIRED, _MOST_PAIRED)
+        return _most_between(values, paired, max(rooms), self.population)
+
+    def _nuisance(self, place: int, *, above: bool, share: float) -> float:
+        key = place, above, share
+        if key not in self._known:
+            self._known[key] = self._alone[place].end(above=above, among=share, sharp=_ROUGH)
+        return self._known[key]
+
+
 class DrawnSum(Drawn):
     """A sum of numbers from separate urns, each known at its own share of alpha (the union bound).
 
@@ -293,12 +379,12 @@ class DrawnSum(Drawn):
     def __init__(self, parts: Sequence[Drawn], alpha: float) -> None:
         everything = max(part.everything for part in parts)
         population = int(everything) if math.isfinite(everything) else None
-        super().__init__(sum(part.value for part in parts), min(part.images for part in parts), alpha, population)
-        self._parts = parts
+        self._parts, self._sum = parts, sum(part.value for part in parts)
+        super().__init__(self._sum, min(part.images for part in parts), alpha, population)
 
-    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
         """Tell whether the parts' ends add up to more (or less) than a number; roughly at first, which is quicker."""
-        if (self.value > bound) != above:
+        if (self._sum > bound) != above:
             return False
         *others, last = self._parts
         ends = [part.end(above=above, among=among, sharp=_ROUGH) for part in others]
@@ -310,7 +396,7 @@ class DrawnSum(Drawn):
         ends = [part.end(above=above, among=among) for part in others]
         return last.settles(bound - sum(ends), above=above, among=among)
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from how many images of each urn it would be known, as widths shrink with the root of the images."""
         distance = abs(self.value - bound)
         if not distance:
@@ -318,7 +404,7 @@ class DrawnSum(Drawn):
         width = abs(self.value - self.end(above=self.value > bound, among=among, sharp=_ROUGH))
         return min(self.everything, self.images * max(1.0, (width / distance) ** 2))
 
-    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Add up the parts' ends."""
         return sum(part.end(above=above, among=among, sharp=sharp) for part in self._parts)
 
@@ -337,15 +423,15 @@ class Moved(Drawn):
         self._inner, self._factor, self._shift = inner, factor, shift
         self.no_interval = inner.no_interval
 
-    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
         """Tell whether the other is known to lie on that side of what the number is for it."""
         return self._inner.settles((bound - self._shift) / self._factor, above=above == self._is_alike, among=among)
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from how many images it would be known of the other."""
         return self._inner.needed((bound - self._shift) / self._factor, among)
 
-    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Move an end of the other's interval."""
         return self._factor * self._inner.end(above=above == self._is_alike, among=among, sharp=sharp) + self._shift
 
@@ -369,17 +455,55 @@ class Boundless(Drawn):
     def __init__(self, value: float, images: int, population: int | None) -> None:
         super().__init__(value, images, 0.0, population)
 
-    def settles(self, bound: float, *, above: bool, among: int = 1) -> bool:
+    def settles(self, bound: float, *, above: bool, among: float = 1) -> bool:
         """Settle nothing."""
         return False
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Ask for all images."""
         return self.everything
 
-    def end(self, *, above: bool, among: int = 1, sharp: float = _SHARP) -> float:
+    def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Leave everything possible."""
         return -math.inf if above else math.inf
+
+
+def _against(counts: Sequence[Values], share: float) -> Values:
+    """Give what images say of a share: their mean is 0 if it is that."""
+    return (1 - share) * counts[0] - share * counts[1]
+
+
+def _most_between(
+    values: Sequence[tuple[Values, Values]], paired: Values, room: float, population: int | None
+) -> float:
+    """Bet on one number less a multiple of another, both being linear in something that is not known.
+
+    Args:
+        values: At each end of what is not known, the numbers of each image, shapes (n,): the first have a mean of 0 or
+            less, and the second of 0, if that is what is not known.
+        paired: The multiple, chosen before the image was seen, shape (n,).
+        room: The greatest size of the one less the multiple of the other.
+        population: How many images there are; None for infinitely many.
+
+    Returns:
+        Logarithm of the most that was ever held at any value of what is not known: stake by stake, the least at its
+        ends.
+    """
+    count, stakes = len(paired), STAKES / room
+    left = np.inf if population is None else population - np.arange(count)
+    moves = [one - paired * other for one, other in values]
+    means = [-(np.cumsum(one) - one - paired * (np.cumsum(other) - other)) / left for one, other in values]
+    # Who might lose more than there is stops betting for good, before the image is seen, at both ends alike.
+    may_bet = np.logical_and.reduce([stakes * (mean[:, None] + room) <= 1 for mean in means])
+    going = np.logical_and.accumulate(may_bet, axis=0)
+    walks = []
+    for move, mean in zip(moves, means, strict=True):
+        with np.errstate(divide="ignore"):
+            walks.append(np.cumsum(np.log(np.where(going, 1 + stakes * (move - mean)[:, None], 1.0)), axis=0))
+    least = np.minimum.reduce(walks)
+    highest = least.max(axis=1)
+    mixed = highest + np.log(np.exp(least - highest[:, None]).mean(axis=1))
+    return max(0.0, float(mixed.max()))
 
 
 def _check(values: Values, bounds: tuple[float, float], alpha: float, population: int | None) -> None:
@@ -387,6 +511,8 @@ def _check(values: Values, bounds: tuple[float, float], alpha: float, population
         raise ValueError(f"alpha {alpha} is not between 0 and 0.5")
     if not len(values):
         raise ValueError("nothing was drawn")
+    if not np.isfinite(bounds).all():
+        raise ValueError(f"bounds {bounds[0]} to {bounds[1]} are not finite: nothing could be bet")
     if not (np.isfinite(values).all() and bounds[0] <= values.min() and values.max() <= bounds[1]):
         raise ValueError(f"values from {values.min()} to {values.max()} are not all within {bounds[0]} to {bounds[1]}")
     if population is not None and len(values) >= population:

@@ -58,7 +58,7 @@ class Estimate(ABC):
     def scaled(self, factor: float, shift: float = 0.0) -> "Estimate":
         """Multiply the number by a factor, not 0, and add a shift to it."""
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from how many images it would be known on which side of a number it lies; infinite where none tell.
 
         Args:
@@ -115,7 +115,7 @@ class Fixed(Estimate):
         """Cut its interval to what the number can be."""
         return replace(self, ends=(max(self.low, least), min(self.high, greatest)))
 
-    def needed(self, bound: float, among: int = 1) -> float:
+    def needed(self, bound: float, among: float = 1) -> float:
         """Tell from how many images it is known: its own if it is exact."""
         return self.images if self.is_exact else math.inf
 

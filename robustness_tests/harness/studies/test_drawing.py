@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 
 from harness.classifiers.spec import parse_spec
-from harness.errors import NotMeasured
+from harness.errors import BudgetSpent
 from harness.studies import drawing
-from harness.studies.drawing import FIRST, GROWTH, Drawing
+from harness.studies.drawing import FIRST, Drawing, next_look
 
 ONE, OTHER = parse_spec("alexnet"), parse_spec("resnext101_32x8d")
 
@@ -28,29 +28,30 @@ def look(found, *specs, need="imagenet", population=10_000, stored=nothing):
     return [found.depth(spec, need, population, stored) for spec in specs]
 
 
-def test_each_look_is_by_a_quarter_longer_until_all_is_seen():
+def test_each_look_is_longer_by_a_share_of_it_until_all_is_seen():
     found = Drawing()
     depths = look(found, ONE)
     while found.deepen(nothing):
         depths += look(found, ONE)
     assert depths[0] == FIRST
-    assert all(after == int(before * GROWTH) for before, after in pairwise(depths[:-1]))
+    assert depths[1:3] == [96, 128]
+    assert all(after == max(before + 32, int(before * 1.15)) for before, after in pairwise(depths[:-1]))
     assert depths[-1] == 10_000
 
 
 def test_a_small_benchmark_is_seen_at_once():
     found = Drawing()
-    assert look(found, ONE, population=100) == [100]
+    assert look(found, ONE, population=50) == [50]
     assert not found.deepen(nothing)
 
 
 def test_no_more_is_looked_at_than_may_be():
-    found = Drawing(most=300)
+    found = Drawing(most=70)
     assert look(found, ONE) == [FIRST]
     assert found.deepen(nothing)
-    assert look(found, ONE) == [300]
+    assert look(found, ONE) == [70]
     assert not found.deepen(nothing)
-    assert found.limit() == "only the first 300 are to be looked at"
+    assert found.limit() == "only the first 70 are to be looked at"
 
 
 def test_what_is_known_of_all_classifiers_is_looked_at_next():
@@ -73,8 +74,8 @@ def test_every_benchmark_that_a_claim_asks_for_is_deepened():
     look(found, ONE)
     look(found, ONE, need="imagenet-a", population=300)
     assert found.deepen(nothing)
-    assert look(found, ONE) == [int(FIRST * GROWTH)]
-    assert look(found, ONE, need="imagenet-a", population=300) == [300]
+    assert look(found, ONE) == [next_look(FIRST)]
+    assert look(found, ONE, need="imagenet-a", population=300) == [next_look(FIRST)]
 
 
 def test_a_spent_budget_measures_nothing_more_but_looks_at_what_is_known(clock):
@@ -88,7 +89,7 @@ def test_a_spent_budget_measures_nothing_more_but_looks_at_what_is_known(clock):
     found.begin()
     assert look(found, ONE, stored=lambda spec, need: 30) == [30]
     found.begin()
-    with pytest.raises(NotMeasured, match="nothing of it is in the store, and the budget of 10 s is spent"):
+    with pytest.raises(BudgetSpent, match="nothing of it is in the store, and the budget of 10 s is spent"):
         look(found, ONE)
 
 
@@ -97,10 +98,17 @@ def test_a_look_takes_no_longer_than_the_budget_that_is_left(clock):
     look(found, ONE, OTHER, population=10**6)
     for spec in (ONE, OTHER):
         with found.measuring(spec, "imagenet", FIRST):
-            clock[0] += FIRST * 0.1  # a tenth of a second an image
-    left = 60.0 - 2 * FIRST * 0.1
+            clock[0] += FIRST * 0.45
+    left = 60.0 - 2 * FIRST * 0.45
     assert found.deepen(nothing)
-    assert look(found, ONE) == [FIRST + int(left / 0.2)]
+    assert look(found, ONE) == [FIRST + int(left / 0.9)]
+
+
+def test_what_one_classifier_was_looked_at_is_measured_of_the_other_though_the_budget_is_spent(clock):
+    found = Drawing(seconds=10.0)
+    assert look(found, ONE) == [FIRST]
+    clock[0] = 10.0
+    assert look(found, OTHER) == [FIRST]
 
 
 def test_nothing_is_measured_where_nothing_is_to_be():

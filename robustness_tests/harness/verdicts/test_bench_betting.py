@@ -6,7 +6,7 @@ import pytest
 from data_fixtures.timing import best_times
 from harness.scores import EveryLook, find_score
 from harness.scores.classification import CELLS
-from harness.studies.drawing import FIRST, GROWTH
+from harness.studies.drawing import FIRST, next_look
 from harness.verdicts import rules
 from harness.verdicts.rules import Comparison, Figure, Verdict
 
@@ -39,7 +39,7 @@ def looks():
     images = FIRST
     while images < IMAGES:
         yield images
-        images = int(images * GROWTH)
+        images = next_look(images)
     yield IMAGES
 
 

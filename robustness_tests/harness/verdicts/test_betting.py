@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from harness.verdicts import rules
-from harness.verdicts.betting import STAKES, Boundless, DrawnMean, DrawnShare, DrawnSum, Moved, bet
+from harness.verdicts.betting import (
+    STAKES,
+    Boundless,
+    DrawnMean,
+    DrawnShare,
+    DrawnShareDifference,
+    DrawnSum,
+    Moved,
+    bet,
+)
 from harness.verdicts.rules import Comparison, Figure, Question, Verdict
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
@@ -511,3 +520,95 @@ def test_of_many_true_claims_together_none_is_refused_more_often_than_of_one():
         alone += any(each.difference.is_above(0.0) for each in ties)
     assert together <= most_wrong(runs, alpha / 2)
     assert alone > most_wrong(runs, alpha / 2)
+
+
+def two_classifiers(images, first, second, alike, rng):
+    """Hits and misses of two classifiers, shares of hits as given, that answer alike on a share of the images."""
+    same = rng.random(images) < alike
+    counts, hits = rng.random(images), rng.random(images)
+    others = np.where(same, counts, rng.random(images)), np.where(same, hits, rng.random(images))
+    one = counts < 0.55, hits < first
+    other = others[0] < 0.5, others[1] < second
+    return tuple((counted & hit, counted & ~hit) for counted, hit in (one, other))
+
+
+def share_of(counts):
+    return counts[0].sum() / (counts[0].sum() + counts[1].sum())
+
+
+def test_a_difference_of_shares_is_paired():
+    """What is alike in both cancels: against separate intervals of both, a fifth of the images tell as much."""
+    one, other = two_classifiers(3000, 0.286, 0.214, 0.9, np.random.default_rng(0))
+    paired = DrawnShareDifference(one, other, alpha=1e-3)
+    assert paired.value == pytest.approx(share_of(one) - share_of(other))
+    assert paired.is_above(0.0)
+    apart = DrawnSum([DrawnShare(*one, alpha=5e-4), DrawnShare(*other, alpha=5e-4).scaled(-1.0)], 1e-3)
+    assert not apart.is_above(0.0)
+    assert apart.low < paired.low < paired.value < paired.high < apart.high
+    mirrored = DrawnShareDifference(other, one, alpha=1e-3)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-paired.high, -paired.low), abs=2e-3)
+
+
+def test_a_difference_of_shares_is_refused_for_no_value_of_the_other_only_if_for_none_in_between():
+    """Between the ends of what the other may be, the wealth of a plain loop is never below the least at the ends."""
+    one, other = two_classifiers(400, 0.6, 0.3, 0.5, np.random.default_rng(1))
+    paired = DrawnShareDifference(one, other, alpha=0.05, population=500)
+    ends = [paired._nuisance(1, above=side, share=2 / paired._NUISANCE) for side in (True, False)]
+    assert ends[0] < share_of(other) < ends[1]
+
+    def wealth(share, difference):
+        """Log wealth at the end at the middle stake, image by image, at the multiple that was paired before it."""
+        room = max(max(abs(e + difference), abs(1 - e - difference)) + 1.25 * max(e, 1 - e) for e in ends)
+        stake, total, seen = 2.0**-4 / room, 0.0, [0.0, 0.0]
+        counts = [1, 1]
+        for image in range(400):
+            multiple = min(max(counts[0] / counts[1], 0.8), 1.25)
+            x = (1 - share - difference) * one[0][image] - (share + difference) * one[1][image]
+            y = (1 - share) * other[0][image] - share * other[1][image]
+            expected = -(seen[0] - multiple * seen[1]) / (500 - image)
+            total += math.log(1 + stake * (x - multiple * y - expected))
+            seen = [seen[0] + x, seen[1] + y]
+            counts = [counts[0] + one[0][image] + one[1][image], counts[1] + other[0][image] + other[1][image]]
+        return total
+
+    for difference in (0.0, 0.1, 0.2):
+        at_ends = [wealth(end, difference) for end in ends]
+        assert all(wealth(share, difference) >= min(at_ends) - 1e-9 for share in np.linspace(*ends, 9))
+        assert paired._most(difference, above=True, among=1) >= min(at_ends) - math.log(12) - 1e-9
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.8])
+def test_a_difference_of_shares_is_refused_no_more_often_than_it_may_be(alike):
+    """Of 300 orders of an urn, in which the difference is the true one, looked at after every image."""
+    rng = np.random.default_rng(3)
+    urn = two_classifiers(500, 0.4, 0.3, alike, rng)
+    true, wrong = share_of(urn[0]) - share_of(urn[1]), 0
+    for _ in range(300):
+        order = rng.permutation(500)[:480]
+        drawn = DrawnShareDifference(
+            *(tuple(each[order] for each in counts) for counts in urn), alpha=0.2, population=500
+        )
+        # What was ever held is looked at, so that the last look is all of them.
+        wrong += drawn.settles(true + 1e-9, above=True) or drawn.settles(true - 1e-9, above=False)
+    assert wrong <= most_wrong(300, 0.2)
+
+
+def test_a_difference_of_shares_that_is_none_is_never_settled():
+    hits = np.random.default_rng(0).random(600) < 0.3
+    same = DrawnShareDifference((hits, ~hits), (hits, ~hits), alpha=0.01, population=1000)
+    assert same.value == 0
+    assert not same.is_above(0.0)
+    assert not same.is_below(0.0)
+    assert same.low < 0 < same.high
+    assert same.needed(0.0) == 1000
+
+
+def test_what_was_drawn_settles_what_it_leaves_no_way_around():
+    drawn = DrawnMean(np.tile([0.0, 0.0, 0.0, 1.0], 300)[:1181], bounds=(0.0, 1.0), alpha=1e-3, population=1193)
+    assert drawn.is_below(drawn.high + 1e-9)
+    assert drawn.is_above(drawn.low - 1e-9)
+
+
+def test_bounds_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="are not finite: nothing could be bet"):
+        DrawnMean(np.zeros(3), bounds=(-math.inf, 1.0), alpha=0.01)
