@@ -5,9 +5,9 @@
 writes images_to_verdict.csv and images_to_verdict.png. Nothing is downloaded; it takes three minutes on one core.
 
 Each run draws images of ImageNet-C, one corruption after another at random, and two classifiers that err on it as often
-as published; looks at them as `pytest --decide` does, first at `drawing.FIRST` and then at as many as `drawing.next_look` says, and
-takes down at how many images the suite's own estimator and rule give a verdict. Images are put back, since of
-3,750,000 a verdict takes few: what is found is an upper bound.
+as published; looks at them as `pytest --decide` does (`drawing.FIRST`, `drawing.next_look`), and takes down at how
+many images the suite's own estimator and rule give a verdict. Images are put back, since of 3,750,000 a verdict takes
+few: what is found is an upper bound.
 
 What nobody published is how often two classifiers err on the same image. Two answers are simulated:
 
