@@ -164,10 +164,11 @@ def accounted(item: pytest.Item, *, alpha: float, strict_data: bool, strict: boo
         with _noticing(item):
             yield
     except NotMeasured as error:
-        _enter_not_run(item, str(error), alpha)
+        spent = isinstance(error, BudgetSpent)
+        _enter_nothing(item, Verdict.UNDECIDED if spent else Verdict.NOT_RUN, str(error), alpha)
         if strict_data and isinstance(error, DataMissing):
             raise pytest.fail.Exception(f"{error} (--strict-data)", pytrace=False) from None
-        if strict and isinstance(error, BudgetSpent):
+        if strict and spent:
             raise pytest.fail.Exception(f"{error} (--strict)", pytrace=False) from None
         raise pytest.skip.Exception(str(error), _use_item_location=True) from None
     except HarnessError as error:
@@ -180,7 +181,12 @@ def accounted(item: pytest.Item, *, alpha: float, strict_data: bool, strict: boo
 
 
 def _enter_not_run(item: pytest.Item, reason: str, alpha: float) -> None:
-    enter(item, Judgement(Verdict.NOT_RUN, None, "", None, 0.0, (reason,)), alpha=alpha)
+    _enter_nothing(item, Verdict.NOT_RUN, reason, alpha)
+
+
+def _enter_nothing(item: pytest.Item, verdict: Verdict, reason: str, alpha: float) -> None:
+    """Take down a claim of which there is no figure."""
+    enter(item, Judgement(verdict, None, "", None, 0.0, (reason,)), alpha=alpha)
 
 
 def _has_verdict(item: pytest.Item) -> bool:

@@ -52,7 +52,7 @@ def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]
     rows: list[tuple[tuple[str, ...], str, list[str]]] = [(header, "", [])]
     for group in _grouped(entries, "claim", "study", "metric"):
         for verdict in ("fails", "undecided", "holds"):
-            same = [entry for entry in group if entry["verdict"] == verdict]
+            same = [entry for entry in group if entry["verdict"] == verdict and entry["value"] is not None]
             if same:
                 rows.append((_cells(same, len(group)), verdict, _notes(verdict, same, labels)))
     widths = [max(len(row[column]) for row, _, _ in rows) for column in range(len(header))]
@@ -61,11 +61,12 @@ def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]
         line = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
         lines.append((line, verdict))
         lines += [(line, "note") for note in notes for line in _wrapped(note, width)]
-    absent = [entry for entry in entries if entry["verdict"] == "not_run"]
-    for group in _grouped(absent, "study", "reason"):
+    absent = [entry for entry in entries if entry["value"] is None]
+    for group in _grouped(absent, "verdict", "study", "reason"):
         claims = ", ".join(dict.fromkeys(entry["claim"] for entry in group))
         count = f"{len(group)} verdict{'s' * (len(group) > 1)}"
-        lines.append((f"not run, {group[0]['study']}: {claims} ({count})", "not_run"))
+        verdict = group[0]["verdict"]
+        lines.append((f"{verdict.replace('_', ' ')}, {group[0]['study']}: {claims} ({count})", verdict))
         lines += [(line, "note") for line in _wrapped(group[0]["reason"], width)]
     return lines
 

@@ -200,7 +200,8 @@ def test_a_budget_that_is_spent_before_a_claim_was_looked_at_is_no_pass(run_clai
     options = ("--decide", "--budget", "1e-9", TABLE3, "-k", "baseline")
     run, report = run_claims(tmp_path, data, *options)
     (entry,) = (each for each in report["verdicts"] if each["claim"] == "C13")
-    assert entry["verdict"] == "not_run"
+    assert (entry["verdict"], entry["value"], entry["images_needed"]) == ("undecided", None, None)
+    assert "undecided, paper: C13" in run.out
     assert entry["reason"].endswith("nothing of it is in the store, and the budget of 1e-09 s is spent")
     assert run.counts["skipped"] == 1
     strict, _ = run_claims(tmp_path, data, *options, "--strict")
