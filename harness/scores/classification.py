@@ -116,11 +116,11 @@ def _wrong_in_cells(samples: Samples, by_corruption: Mapping[str, float]) -> Par
     return _weighted("imagenet-c", ~sample["correct"], weights, sample["cell"], 1.0)
 
 
-def _in_perturbations(samples: Samples, what: str, by_perturbation: Mapping[str, float], most: float) -> Part:
+def _in_perturbations(samples: Samples, what: str, by_perturbation: Mapping[str, float]) -> Part:
     """Give the part of a score that weighs what is known of sequences by their perturbations."""
     sample = samples["imagenet-p"]
     weights = np.array([by_perturbation.get(name, 0.0) for name in perturbation.PERTURBATIONS])
-    return _weighted("imagenet-p", sample[what], weights, sample["cell"], most)
+    return _weighted("imagenet-p", sample[what], weights, sample["cell"], _MOST[what])
 
 
 def corruption_means(sample: Sample) -> dict[str, float]:
@@ -178,7 +178,7 @@ def _of_perturbation(name: str, what: str, called: str, **options: Any) -> Score
 
     def parts(samples: Samples) -> list[Part]:
         weights = {name: float(len(perturbation.PERTURBATIONS))}
-        return [_in_perturbations(samples, what, weights, _MOST[what])]
+        return [_in_perturbations(samples, what, weights)]
 
     return Score(f"{called}_{name}", ("imagenet-p",), value, seen=seen, parts=parts, **options)
 
@@ -280,7 +280,7 @@ def _parts_of_perturbations(
     what: str, weights: Callable[[Samples], Mapping[str, float]]
 ) -> Callable[[Samples], list[Part]]:
     def parts(samples: Samples) -> list[Part]:
-        return [_in_perturbations(samples, what, weights(samples), _MOST[what])]
+        return [_in_perturbations(samples, what, weights(samples))]
 
     return parts
 

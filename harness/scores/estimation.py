@@ -81,6 +81,10 @@ class Estimator(ABC):
         """Tell whether samples are of all images that there are."""
         return len(samples[need]["group"]) == self._population(need)
 
+    def is_known(self, score: Score, samples: Samples) -> bool:
+        """Tell whether a score is exact: of the very images that were seen, or of all that there are."""
+        return score.is_plain or all(self.is_all(need, samples) for need in score.needs)
+
 
 class OneLook(Estimator):
     """Intervals that hold if they are looked at once: exact ones of shares, else the jackknife, or the bootstrap.
@@ -118,7 +122,7 @@ class OneLook(Estimator):
             for _, score, samples in terms:
                 if score.check:
                     score.check(samples)
-            if all(score.is_plain or self._is_known(score, samples) for _, score, samples in terms):
+            if all(self.is_known(score, samples) for _, score, samples in terms):
                 return Estimate.exact(_value(terms) + constant, images)
             if all(score.is_smooth for _, score, _ in terms):
                 found = self._jackknifed(terms, images)
@@ -128,9 +132,6 @@ class OneLook(Estimator):
             raise NotMeasured(f"{terms[0][1].needs[0]}: {error}") from error
         extremes = [sorted((weight * score.bounds[0], weight * score.bounds[1])) for weight, score, _ in terms]
         return found.within(sum(low for low, _ in extremes), sum(high for _, high in extremes)).scaled(1.0, constant)
-
-    def _is_known(self, score: Score, samples: Samples) -> bool:
-        return all(self.is_all(need, samples) for need in score.needs)
 
     def _jackknifed(self, terms: Sequence[Term], images: int) -> Fixed:
         scale = sum(abs(weight) * score.scale_of(samples) for weight, score, samples in terms)
@@ -203,8 +204,8 @@ class EveryLook(Estimator):
                     score.check(samples)
             except ValueError as error:
                 raise NotMeasured(f"{score.needs[0]}: {error}") from error
-        known = [term for term in terms if self._is_known(*term[1:])]
-        unknown = [term for term in terms if not self._is_known(*term[1:])]
+        known = [term for term in terms if self.is_known(*term[1:])]
+        unknown = [term for term in terms if not self.is_known(*term[1:])]
         try:
             constant += _value(known)
             if not unknown:
@@ -219,9 +220,6 @@ class EveryLook(Estimator):
         """Count the images of the largest benchmark that terms are read off; None where one is not known."""
         counts = [self._population(need) for _, score, _ in terms for need in score.needs]
         return None if None in counts else max(count for count in counts if count is not None)
-
-    def _is_known(self, score: Score, samples: Samples) -> bool:
-        return score.is_plain or all(self.is_all(need, samples) for need in score.needs)
 
     def _drawn(self, terms: Sequence[Term], constant: float) -> Estimate:
         """Sum up what each benchmark tells."""

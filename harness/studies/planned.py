@@ -13,7 +13,7 @@ from harness.studies.live import Attacks
 from harness.studies.published import PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study, Term, is_quoted, quoted
-from harness.verdicts.betting import STAKES
+from harness.verdicts.betting import log_wealth_wanted
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Figure
 
@@ -65,7 +65,7 @@ class Expected(Estimate):
         distance, everything = abs(self.value - bound), math.inf if self.population is None else self.population
         if not distance or not math.isfinite(self.variance):
             return everything
-        wanted = 2 * self.variance / distance**2 * (math.log(2 * among / self.alpha) + math.log(len(STAKES)))
+        wanted = 2 * self.variance / distance**2 * log_wealth_wanted(self.alpha, among)
         return max(1.0, wanted / (1 + wanted / everything))
 
 

@@ -94,6 +94,16 @@ def bet(values: Values, mean: float, *, least: float, population: int | None = N
     return Wealth(max(0.0, float(mixed.max())), float(walks[-1].max()) / count)
 
 
+def log_wealth_wanted(alpha: float, among: float = 1) -> float:
+    """Give how far the logarithm of the wealth at the best stake must grow to settle a question.
+
+    Args:
+        alpha: Of the interval, both tails together.
+        among: Of how many such questions, which are only right together, it is one.
+    """
+    return math.log(2 * among / alpha) + math.log(len(STAKES))
+
+
 class Drawn(Estimate):
     """An estimate from images drawn one after another, which holds at all looks.
 
@@ -168,6 +178,16 @@ class Drawn(Estimate):
             sharp: To what share of its distance from the number; where it is not quite found, it is further out.
         """
 
+    def _between(self, refused: float, kept: float, number: float, sharp: float, *, above: bool, among: float) -> float:
+        """Halve the way from what is refused to what is not, until that is a small part of the way to the number."""
+        while abs(kept - refused) > sharp * abs(number - refused) + _ROUNDING:
+            middle = (kept + refused) / 2
+            if self.settles(middle, above=above, among=among):
+                refused = middle
+            else:
+                kept = middle
+        return refused
+
     @cached_property
     def _ends(self) -> tuple[float, float]:
         return self.end(above=True), self.end(above=False)
@@ -188,8 +208,7 @@ class _Bet(Drawn):
         growth = self._bet(bound, above=self.value > bound).growth
         if growth <= 0:
             return self.everything
-        wanted = (math.log(2 * among / self.alpha) + math.log(len(STAKES))) / growth
-        return min(self.everything, max(float(self.images), wanted))
+        return min(self.everything, max(float(self.images), log_wealth_wanted(self.alpha, among) / growth))
 
     def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Find the number at which bets stop winning, on the way from what is just possible to the other extreme."""
@@ -197,13 +216,7 @@ class _Bet(Drawn):
         kept = self.value
         while self.settles(kept, above=above, among=among) and abs(other - kept) > _ROUNDING:
             refused, kept = kept, (kept + other) / 2
-        while abs(kept - refused) > sharp * abs(self.value - refused) + _ROUNDING:
-            middle = (kept + refused) / 2
-            if self.settles(middle, above=above, among=among):
-                refused = middle
-            else:
-                kept = middle
-        return refused
+        return self._between(refused, kept, self.value, sharp, above=above, among=among)
 
     @abstractmethod
     def _bet(self, bound: float, *, above: bool) -> Wealth:
@@ -333,14 +346,8 @@ class DrawnShareDifference(Drawn):
 
     def end(self, *, above: bool, among: float = 1, sharp: float = _SHARP) -> float:
         """Find the difference at which bets stop winning."""
-        refused, kept = (-1.0 if above else 1.0), self._difference
-        while abs(kept - refused) > sharp * abs(self._difference - refused) + _ROUNDING:
-            middle = (kept + refused) / 2
-            if self.settles(middle, above=above, among=among):
-                refused = middle
-            else:
-                kept = middle
-        return refused
+        refused = -1.0 if above else 1.0
+        return self._between(refused, self._difference, self._difference, sharp, above=above, among=among)
 
     def _wanted(self, among: float) -> float:
         return math.log(2 * among / self.alpha / (1 - self._NUISANCE))
