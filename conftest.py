@@ -11,7 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from data_fixtures.miniature.study import miniature
 from harness.errors import HarnessError, UsageError
 from harness.studies.study import Study
-from harness.suite import claims, flags, parameters, pins, summary
+from harness.suite import claims, flags, parameters, pins, pruning, summary
 from harness.suite.session import SuiteSession, share_cores
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     share_cores(config)
     try:
         config.stash[SESSION] = SuiteSession(config, lambda seed: [miniature(seed)])
+        pruning.watch(config, config.stash[SESSION].named_studies)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -105,7 +106,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Turn missing evidence into a skip and bad data into one line, for tests that are asked of a study."""
     if not claims.claim_of(pyfuncitem):
-        with claims.in_one_line() if "study" in pyfuncitem.funcargs else nullcontext():
+        with claims.in_one_line(pyfuncitem) if {"study", "pinned"} & set(pyfuncitem.funcargs) else nullcontext():
             return (yield)
     session = pyfuncitem.config.stash[SESSION]
     with claims.judged(pyfuncitem, **session.strictness):
@@ -177,6 +178,5 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
 
 @pytest.fixture
 def pinned(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    """Give what to compare a mapping of numbers with: its pin in `snapshots/`, within tolerances."""
-    request.config.stash[SESSION].require_pins(request.node)
-    return snapshot.with_defaults(extension_class=pins.Pins)
+    """Give what to compare a mapping of figures with: its pins in `snapshots/`, within tolerances."""
+    return request.config.stash[SESSION].pinned(request.node, snapshot)

@@ -5,11 +5,12 @@ All values are fractions, top-5 distances excepted. Every row names its source.
 
 import csv
 import functools
-import json
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from harness import pinfile
 from harness.errors import NotMeasured
 
 # Measured by the test that it is named after, which writes it on --snapshot-update.
@@ -43,9 +44,8 @@ class Row:
 @functools.cache
 def table(name: str) -> dict[tuple[str, str, str], Row]:
     """Read `reference/<name>.csv`, keyed by (model, metric, condition)."""
-    text = resources.files("harness.reference").joinpath(f"{name}.csv").read_text(encoding="utf-8")
     rows = {}
-    for cells in csv.DictReader(text.splitlines()):
+    for cells in csv.DictReader(_text(name).splitlines()):
         row = Row(
             cells["model"],
             cells["metric"],
@@ -56,6 +56,11 @@ def table(name: str) -> dict[tuple[str, str, str], Row]:
         )
         rows[row.model, row.metric, row.condition] = row
     return rows
+
+
+def sha256_of(name: str) -> str:
+    """Hash `reference/<name>.csv`; gives 16 hex digits, enough to tell versions of a table apart."""
+    return f"sha256:{hashlib.sha256(_text(name).encode()).hexdigest()[:16]}"
 
 
 def find(name: str, model: str, metric: str, condition: str = "") -> Row:
@@ -103,11 +108,16 @@ def alexnet_top5_distances() -> dict[str, float]:
 
     Raises:
         NotMeasured: They are not pinned yet: nobody published them, so they have to be measured.
+        DataError: Their file is no file of pins.
     """
     if not ALEXNET_TOP5_DISTANCES.is_file():
         raise NotMeasured(
             "AlexNet's top-5 distances, the normaliser of mT5D, are published nowhere and not pinned here yet; "
             "pytest -m full -k alexnet_top5 --snapshot-update, on all of ImageNet-P, measures and pins them"
         )
-    pins = json.loads(ALEXNET_TOP5_DISTANCES.read_text(encoding="utf-8"))
+    pins = pinfile.read(ALEXNET_TOP5_DISTANCES)["figures"]
     return {name: float(pin["value"]) for name, pin in pins.items()}
+
+
+def _text(name: str) -> str:
+    return resources.files("harness.reference").joinpath(f"{name}.csv").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
+from harness.classifiers.loading import identity
 from harness.classifiers.spec import Spec, parse_spec
 from harness.engines.local import measured, run_key
 from harness.engines.settings import Settings
@@ -37,7 +38,7 @@ from harness.scores import (
 )
 from harness.studies.drawing import Drawing
 from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
-from harness.studies.study import Study, Term, is_quoted, quoted, require
+from harness.studies.study import Provenance, Study, Term, is_quoted, quoted, require
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Comparison, Figure
 
@@ -145,6 +146,8 @@ class Laboratory:
         self._datasets: dict[str, Dataset | HarnessError] = {}
         self._samples: dict[tuple[Spec, Need], Sample | Exception] = {}
         self._loaded: dict[Spec, Classifier] = {}
+        self._listings: dict[str, str] = {}
+        self._weights: dict[Spec, str] = {}
 
     def dataset(self, benchmark: str, *, wait: bool = True) -> Dataset:
         """Open a benchmark, once; what is wrong with it is raised each time it is asked for.
@@ -156,6 +159,7 @@ class Laboratory:
             try:
                 contents = self._supply(benchmark, wait=wait) if self._supply else ""
                 dataset = open_benchmark(benchmark, self._roots)
+                self._listings[benchmark] = dataset.fingerprint
                 # Files that are checked as a whole are not looked at one by one: their hash tells them from others.
                 self._datasets[benchmark] = replace(dataset, fingerprint=dataset.fingerprint + contents)
             except HarnessError as error:
@@ -264,6 +268,33 @@ class Laboratory:
 
     def _run_of(self, spec: Spec, need: str | Attack, dataset: Dataset) -> Run:
         return self._store.run(run_key(dataset, need, spec, self.settings, self._load))
+
+    def provenance(self, score: Score, spec: Spec) -> Provenance:
+        """Say what a score of a classifier rests on: which images, and all weights that have a part in it.
+
+        Images are told by their listing, whoever encoded their files: encoders differ from machine to machine.
+
+        Raises:
+            HarnessError: A benchmark or weights are not there.
+        """
+        specs = [
+            spec,
+            *(parse_spec(need.surrogate) for need in score.needs if isinstance(need, Attack) and need.surrogate),
+        ]
+        specs += [self.normaliser] if self._normalisers(score) else []
+        for each in specs:
+            if each not in self._weights:
+                self._weights[each] = identity(each, self._load)["weights"]
+        self._let_go()
+        names = dict.fromkeys(benchmark_of(need) for need in score.needs)
+        for name in names:
+            self.dataset(name)
+        return Provenance(
+            data={name: f"sha256:{self._listings[name][:16]}" for name in names},
+            weights={each.label: self._weights[each] for each in specs},
+            settings={"precision": self.settings.precision, "seed": str(self.settings.seed)},
+            labels={each.text: each.label for each in specs},
+        )
 
     def is_whole(self, benchmarks: Sequence[str]) -> bool:
         """Tell whether all published images of benchmarks are there and asked for."""
@@ -466,6 +497,13 @@ class LiveStudy(Study):
         if is_quoted(subject):
             return quoted(quantity, subject)
         return self._figure(quantity, subject, *self._score_and_samples(quantity, subject))
+
+    def provenance(self, quantity: Quantity, subject: str) -> Provenance:
+        """Say what a classifier's figure rests on: images, weights, seed and precision."""
+        if is_quoted(subject):
+            return super().provenance(quantity, subject)
+        score = find_score(self._attacks.need(quantity), quantity.score)
+        return replace(self._laboratory.provenance(score, self._specs[subject]), study=self.name)
 
     def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
         """Compare two quantities of one classifier; of one benchmark's on the images that were seen for both."""

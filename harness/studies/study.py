@@ -1,8 +1,8 @@
 """What every study can answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from harness import recorded
@@ -22,6 +22,35 @@ _QUOTED_TAGS = {
     "ALP (InceptionV3)": {**_LAST_ITERATE, "targeted": "least likely class"},
     "Denoising (ResNet-152)": {**_LAST_ITERATE, "targeted": "random class"},
 }
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What figures rest on, beside how they were measured.
+
+    Attributes:
+        study: Whose figures they are.
+        data: By benchmark, the hash of its images' listing; of recorded figures, nothing.
+        weights: By classifier's label, the hash of its weights; of recorded figures, by table, the hash of its rows.
+        settings: What else is the same for all figures of a run, e.g. its seed.
+        labels: By the spec that a figure's protocol names a classifier by, its label, which holds no path.
+    """
+
+    study: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "Provenance") -> "Provenance":
+        """Say what a figure rests on that is made of two."""
+        return Provenance(
+            self.study or other.study,
+            {**self.data, **other.data},
+            {**self.weights, **other.weights},
+            {**self.settings, **other.settings},
+            {**self.labels, **other.labels},
+        )
 
 
 class Study(ABC):
@@ -58,6 +87,15 @@ class Study(ABC):
         Raises:
             NotMeasured: This study has no such figure; says why.
         """
+
+    def provenance(self, quantity: Quantity, subject: str) -> Provenance:
+        """Say what a classifier's figure rests on: by default the recorded tables.
+
+        Raises:
+            NotMeasured: This study has no such figure.
+        """
+        tables = {name: recorded.sha256_of(name) for name in ("alexnet", "author_results", "paper_tables")}
+        return Provenance(self.name, weights=tables)
 
     @abstractmethod
     def combine(self, terms: Sequence[Term]) -> Estimate:

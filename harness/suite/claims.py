@@ -138,11 +138,12 @@ def judged(item: pytest.Item, *, alpha: float, strict_data: bool, strict: bool) 
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
+def in_one_line(item: pytest.Item) -> Iterator[None]:
     """Run a test that states no claim: missing evidence is a skip, bad data is one clear line and not a traceback."""
     __tracebackhide__ = True
     try:
-        yield
+        with _noticing(item):
+            yield
     except NotMeasured as error:
         raise pytest.skip.Exception(str(error), _use_item_location=True) from None
     except HarnessError as error:

@@ -97,6 +97,7 @@ CLAIMS = (
     Option("--miniature-seed", "draw the miniature's test pictures from another seed than the pinned one", "N", "100"),
     Option("--report", "write verdicts.json there", "DIR", ini="report"),
     Option("--strict-data", "missing data is an error, not a skip"),
+    Option("--prune-snapshots", "after a whole green run, delete pins that no test claims any more"),
     Option("--claims-only", "judge from the store, measure nothing"),
 )  # fmt: skip
 

@@ -1,89 +1,295 @@
 """Pinned numbers: one JSON file a test and classifier, each number with its tolerance; a syrupy extension.
 
-`--snapshot-update` re-records values and keeps tolerances that were edited by hand; it deletes nothing, because syrupy
-takes what an interrupted run did not reach for unused.
+A number is held against its pin where both are of the same data, images and protocol; other weights or versions are
+what pins are for. `--snapshot-update` re-records values and keeps tolerances that were edited by hand; it deletes
+nothing, because syrupy takes what an interrupted run did not reach for unused: only `--prune-snapshots` does
+(`harness.suite.pruning`).
 """
 
-import json
+import dataclasses
+import hashlib
+import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from syrupy.data import SnapshotCollection
+from syrupy.assertion import SnapshotAssertion
+from syrupy.data import SnapshotCollection, SnapshotCollections
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
+from harness import pinfile
+from harness.errors import DataError, HarnessError, NotMeasured
 from harness.files import replace_whole
+from harness.studies.study import Provenance
+from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import Figure
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-9
 # Of a measured figure, as a share of its interval's half-width: what other sums in other orders may move it by. Under
 # attack they move an image's whole path.
 _OF_HALF_WIDTH, _UNDER_ATTACK = 0.01, 0.1
+# Bytes of a file's name, without its suffix and what is appended while it is written; a name may have 255.
+_LONGEST = 200
 
 
-class Pin(NamedTuple):
-    """A number and how far from it a later one may lie."""
+@dataclass(frozen=True)
+class Pin:
+    """A number, how far from it a later one may lie, and what it is of.
+
+    Attributes:
+        value: The number.
+        tolerance: How far a later one may lie from it, in the number's unit.
+        images: On how many images it was measured.
+        protocol: How, in words.
+        provenance: On which data, and with which weights.
+    """
 
     value: float
     tolerance: float = TOLERANCE
+    images: int = 0
+    protocol: str = ""
+    provenance: Provenance = field(default_factory=Provenance)
 
     @classmethod
-    def of(cls, estimate: Estimate, *, attacked: bool = False) -> "Pin":
-        """Pin an estimate, within what follows from its images: a share of the interval's half-width, or one image.
+    def of(cls, figure: Figure, provenance: Provenance, *, attacked: bool = False) -> "Pin":
+        """Pin a figure, within what follows from its images.
 
         Args:
-            estimate: The number; an exact one is pinned as such.
+            figure: The figure.
+            provenance: What it rests on.
             attacked: Whether it was measured under an attack, whose outcomes other roundings may change sooner.
         """
-        if estimate.is_exact:
-            return cls(estimate.value)
-        an_image = 1.5 / estimate.images
-        if estimate.interval is None:
-            return cls(estimate.value, an_image * max(1.0, abs(estimate.value)))
-        half = (estimate.high - estimate.low) / 2
-        return cls(estimate.value, max((_UNDER_ATTACK if attacked else _OF_HALF_WIDTH) * half, an_image))
+        protocol = figure.protocol
+        for spec, label in provenance.labels.items():
+            protocol = protocol.replace(spec, label)
+        estimate = figure.estimate
+        return cls(estimate.value, tolerance_of(estimate, attacked=attacked), estimate.images, protocol, provenance)
+
+
+def tolerance_of(estimate: Estimate, *, attacked: bool = False) -> float:
+    """Derive how far a later estimate may lie from this one: a share of the interval's half-width, or one image."""
+    if estimate.is_exact:
+        return TOLERANCE
+    an_image = 1.5 / estimate.images
+    if estimate.interval is None:
+        return an_image * max(1.0, abs(estimate.value))
+    half = (estimate.high - estimate.low) / 2
+    return max((_UNDER_ATTACK if attacked else _OF_HALF_WIDTH) * half, an_image)
 
 
 class Pins(SingleFileSnapshotExtension):
-    """Keeps a mapping from names to numbers in `snapshots/<test file>/<test>.json`, and compares within tolerances."""
+    """Keeps figures in `snapshots/<test file>/<test>.json`, and compares them within tolerances.
+
+    Attributes:
+        updates: Whether what is measured is to be recorded, and not only compared.
+        is_whole: Whether every figure must be both pinned and measured.
+        unmeasured: By figure, why it is not measured now.
+    """
 
     _write_mode = WriteMode.TEXT
     file_extension = "json"
+    updates = False
+    is_whole = True
+    unmeasured: Mapping[str, str] = {}
 
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
         """Put all pins into `snapshots/` beside `robustness_tests/`, in a folder a test file."""
         return str(Path(test_location.filepath).parent.parent / "snapshots" / test_location.basename)
 
-    def serialize(self, data: Mapping[str, float | Pin], **_: Any) -> str:
-        """Write numbers as JSON, each with its tolerance, the default one where it brings none."""
-        pins = {name: value if isinstance(value, Pin) else Pin(value) for name, value in data.items()}
-        return _dump({name: pin._asdict() for name, pin in pins.items()})
+    @classmethod
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: str | int) -> str:
+        """Name a test's file by the test; by a hash beside, where names can't hold all of it."""
+        whole = str(super().get_snapshot_name(test_location=test_location, index=0))
+        asked = f"{test_location.snapshot_name}.{index}" if index else test_location.snapshot_name
+        if whole == asked and len(whole.encode()) <= _LONGEST:
+            return whole
+        cut = whole.encode()[:_LONGEST].decode(errors="ignore")
+        return f"{cut}~{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+    @classmethod
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
+        """Tell whether a file is in the folder of a test's file: names may be cut."""
+        return str(Path(snapshot_location).parent) == cls.dirname(test_location=test_location)
+
+    def discover_snapshots(self, **_: Any) -> SnapshotCollections:
+        """Show syrupy none but those that are asked for: what else lies there is of other runs, and not unused."""
+        return SnapshotCollections()
+
+    def read_snapshot_data_from_location(
+        self, *, snapshot_location: str, snapshot_name: str, session_id: str
+    ) -> str | None:
+        """Read a file's text, once it is known to be one of pins; None where there is none."""
+        path = Path(snapshot_location)
+        if not path.exists():
+            return None
+        pinfile.read(path)
+        return path.read_text(encoding="utf-8")
+
+    def serialize(self, data: Mapping[str, Pin | float], **_: Any) -> str:
+        """Write figures as a pin file's text; plain numbers with the default tolerance."""
+        pins = {name: pin if isinstance(pin, Pin) else Pin(pin) for name, pin in data.items()}
+        together = Provenance()
+        for pin in pins.values():
+            together |= pin.provenance
+        recorded_with = {
+            "study": together.study,
+            "weights": dict(together.weights),
+            "settings": dict(together.settings),
+            "versions": versions(),
+        }
+        figures = {
+            name: {
+                "value": float(pin.value),
+                "tolerance": float(pin.tolerance),
+                "derived": float(pin.tolerance),
+                "images": int(pin.images),
+                "protocol": pin.protocol,
+                "data": dict(pin.provenance.data),
+            }
+            for name, pin in pins.items()
+        }
+        return pinfile.dump({"figures": figures, "recorded_with": recorded_with})
+
+    def rows(self, serialized_data: str, snapshot_data: str) -> list[pinfile.Row]:
+        """Lay figures beside their pins."""
+        return pinfile.rows(_parse(serialized_data), _parse(snapshot_data), self.unmeasured)
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
-        """Tell whether the same names are there and each value lies within its pin's tolerance."""
-        return not any(verdict != "ok" for *_, verdict in _rows(serialized_data, snapshot_data))
+        """Tell whether each figure lies within its pin's tolerance; in an update, whether it changes nothing at all."""
+        if self.updates:
+            merged = pinfile.merged(_parse(serialized_data), _parse(snapshot_data))
+            return pinfile.dump(merged) == str(snapshot_data)
+        fail = {"FAIL", "not pinned", "not measured"} if self.is_whole else {"FAIL"}
+        return not any(row.verdict in fail for row in self.rows(serialized_data, snapshot_data))
 
     def diff_lines(self, serialized_data: Any, snapshot_data: Any) -> Iterator[str]:
-        """Show every number beside its pin, not only the first that differs."""
-        yield f"{'figure':32}{'pinned':>14}{'got':>14}{'tolerance':>12}"
-        for name, pinned, got, tolerance, verdict in _rows(serialized_data, snapshot_data):
-            yield f"{name:32}{pinned:>14}{got:>14}{tolerance:>12}  {verdict}"
+        """Show every figure beside its pin, not only the first that differs, and what else differs."""
+        if not snapshot_data:
+            yield "nothing is pinned yet; pin it with --snapshot-update"
+            return
+        yield f"{'figure':46}{'pinned':>12}{'got':>12}{'tolerance':>12}{'images':>11}"
+        found = self.rows(serialized_data, snapshot_data)
+        for row in found:
+            numbers = [_cell(number) for number in (row.pinned, row.got, row.tolerance)]
+            cells = "".join(f"{cell:>12}" for cell in numbers)
+            why = f": {row.why}" if row.why else ""
+            yield f"{row.name:46}{cells}{row.images:>11,}  {row.verdict}{why}"
+        yield from pinfile.differences(_parse(serialized_data), _parse(snapshot_data))
+        if any(row.verdict == "not measured" for row in found):
+            yield "what is pinned but not measured stays pinned until it is taken out of the file by hand"
 
     @classmethod
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
     ) -> None:
-        """Replace a file whole, keeping the tolerances that it had."""
+        """Replace a file whole, keeping what it had and the tolerances that were edited."""
         path = Path(snapshot_collection.location)
-        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for snapshot in snapshot_collection:
-            new = json.loads(str(snapshot.data))
-            for name in new.keys() & old.keys():
-                new[name]["tolerance"] = old[name]["tolerance"]
-            replace_whole(path, _dump(new).encode())
+            new = _parse(str(snapshot.data))
+            text = pinfile.dump(pinfile.merged(new, pinfile.read(path)) if path.exists() else new)
+            replace_whole(path, text.encode())
+
+
+class PinnedFigures(SnapshotAssertion):
+    """What a test's figures are held against: the pins of that test, in a file of its own.
+
+    A figure that can't be compared is told of in a warning; where none can, there is nothing to assert.
+    """
+
+    is_whole = True
+
+    @classmethod
+    def of(cls, snapshot: SnapshotAssertion, *, is_whole: bool = True) -> "PinnedFigures":
+        """Make it of syrupy's fixture.
+
+        Args:
+            snapshot: The fixture.
+            is_whole: Whether every figure must be both pinned and measured.
+        """
+        given = {each.name: getattr(snapshot, each.name) for each in dataclasses.fields(snapshot) if each.init}
+        made = cls(**{**given, "extension_class": Pins})
+        made.is_whole = is_whole
+        return made
+
+    @property
+    def path(self) -> Path:
+        """Where its pins are, or will be."""
+        return Path(self.extension.get_location(test_location=self.test_location, index=self.index))
+
+    def __eq__(self, figures: object) -> bool:
+        """Hold figures against their pins, or record them, where --snapshot-update says so.
+
+        Args:
+            figures: By name, a `Pin`, a number, or the NotMeasured that says why there is none.
+
+        Raises:
+            NotMeasured: None of them can be compared; says why of each.
+            HarnessError: The file can't be read or written, or is no file of pins.
+        """
+        assert isinstance(figures, Mapping)
+        unmeasured = {name: str(each) for name, each in figures.items() if isinstance(each, NotMeasured)}
+        found = {name: each for name, each in figures.items() if name not in unmeasured}
+        extension, path = self.extension, self.path
+        assert isinstance(extension, Pins)
+        extension.updates, extension.is_whole, extension.unmeasured = self.update_snapshots, self.is_whole, unmeasured
+        if not found and not self.is_whole:
+            raise NotMeasured(
+                "; ".join(dict.fromkeys(unmeasured.values())) or "nothing is measured to hold against pins"
+            )
+        place = self.num_executions
+        is_new = getattr(self, "update_new_snapshots_only", False) and not path.exists()
+        if not (self.update_snapshots or is_new):
+            self._require_comparable(extension, path, found)
+        equal = bool(super().__eq__(found))
+        error = self.executions[place].exception
+        if isinstance(error, HarnessError):
+            raise error
+        if isinstance(error, OSError):
+            why = error.strerror or type(error).__name__
+            raise DataError(f"{path} can't be written ({why}); see that the folder of pins may be written to") from None
+        return equal
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _require_comparable(self, extension: Pins, path: Path, found: Mapping[str, Any]) -> None:
+        """Warn of figures that can't be held against their pins.
+
+        Raises:
+            NotMeasured: None can.
+        """
+        if not path.exists():
+            if not self.is_whole:
+                raise NotMeasured(unpinned(path))
+            return
+        rows = extension.rows(extension.serialize(found), pinfile.dump(pinfile.read(path)))
+        untold = [row for row in rows if row.verdict == "not compared" or not (row.is_compared or self.is_whole)]
+        told = [f"{row.name}: {row.why or row.verdict}" for row in untold]
+        if untold and len(untold) == len(rows):
+            raise NotMeasured(f"nothing to hold against {path.name}: {'; '.join(told)}")
+        for each in told:
+            log.warning("%s is not compared with its pin: %s", path.stem, each)
+
+
+def location_of(item: pytest.Item) -> Path:
+    """Give where the pins of a test are, or will be."""
+    return Path(Pins.get_location(test_location=PyTestLocation(item), index=0))
+
+
+def takes_pins(item: pytest.Item) -> bool:
+    """Whether a test compares with pins."""
+    return "pinned" in getattr(item, "fixturenames", ())
+
+
+def unpinned(path: Path) -> str:
+    """Say that there is nothing to compare with, and what to do."""
+    return f"no figures are pinned in {path.parent.name}/{path.name} yet; pin them with --snapshot-update"
 
 
 def never_delete(config: pytest.Config) -> None:
@@ -91,18 +297,9 @@ def never_delete(config: pytest.Config) -> None:
     config.option.no_cleanup = True
 
 
-def _dump(numbers: Mapping[str, Mapping[str, float]]) -> str:
-    return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
+def _parse(text: str) -> dict[str, Any]:
+    return pinfile.parse(text, "what is pinned")
 
 
-def _rows(serialized: str, pinned: str) -> Iterator[tuple[str, str, str, str, str]]:
-    got, pins = json.loads(serialized), json.loads(pinned)
-    for name in sorted(got.keys() | pins.keys()):
-        if name not in pins:
-            yield name, "-", f"{got[name]['value']:.6g}", "-", "not pinned"
-        elif name not in got:
-            yield name, f"{pins[name]['value']:.6g}", "-", "-", "not measured"
-        else:
-            value, pin, tolerance = got[name]["value"], pins[name]["value"], pins[name]["tolerance"]
-            verdict = "ok" if abs(value - pin) <= tolerance else "FAIL"
-            yield name, f"{pin:.6g}", f"{value:.6g}", f"{tolerance:g}", verdict
+def _cell(number: float | None) -> str:
+    return "-" if number is None else f"{number:.6g}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
@@ -22,8 +23,9 @@ from harness.studies.planned import PlannedStudy
 from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary
-from harness.suite.claims import params_of
+from harness.suite.claims import claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
+from harness.suite.pins import PinnedFigures, location_of, takes_pins, unpinned
 from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -80,6 +82,8 @@ class SuiteSession:
         )
         self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
+        new_only = getattr(config.option, "update_new_snapshots_only", False)
+        self._records_pins = bool(config.option.update_snapshots or new_only)
         self._is_worker = hasattr(config, "workerinput")
         self._ahead: ahead.Ahead | None = None
 
@@ -114,7 +118,7 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
-        self._plan = self._plan_of(items)
+        self._plan = self._plan_of([item for item in items if not (takes_pins(item) and self._no_pins(item))])
 
     def study(self, name: str) -> Study:
         """Give a study by name, made when first asked for."""
@@ -130,6 +134,7 @@ class SuiteSession:
         """
         cast = next(cast for cast in self.casts if cast.study == PAPER)
         asked = [item for item in items if params_of(item).get("study") == PAPER]
+        asked = [item for item in asked if not (takes_pins(item) and self._no_pins(item))]
         if not asked:
             return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full"]
         settings = replace(self.request.settings, device=options.resolve_device(self.request.settings.device))
@@ -218,11 +223,28 @@ class SuiteSession:
         attacks |= {name: each.attacks for name, each in self.shipped.items()}
         return parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
 
-    def require_pins(self, item: pytest.Item) -> None:
-        """Skip a test that compares with pins on a shipped study that is on other pictures than were pinned."""
+    @property
+    def named_studies(self) -> list[str]:
+        """Name the studies whose classifiers are named on the command line."""
+        return [cast.study for cast in self.casts if cast.study != PUBLISHED and cast.study not in self.shipped]
+
+    def pinned(self, item: pytest.Item, snapshot: SnapshotAssertion) -> PinnedFigures:
+        """Give what a test's figures are held against; skips it where that can't tell anything."""
+        if reason := self._no_pins(item):
+            pytest.skip(reason)
+        return PinnedFigures.of(snapshot, is_whole=params_of(item).get("study") not in self.named_studies)
+
+    def _no_pins(self, item: pytest.Item) -> str:
+        """Say why nothing is to be measured for a test that compares with pins; empty where something is."""
         shipped, _ = self._known(item)
         if shipped and not shipped.is_pinned:
-            pytest.skip(f"figures of {shipped.cast.study} are pinned on other test pictures than these")
+            return f"figures of {shipped.cast.study} are pinned on other test pictures than these"
+        if params_of(item).get("study") not in self.named_studies or claim_of(item):
+            return ""
+        if self.decides:
+            return "--decide looks at as many images as decide claims, and pins are of all that are asked for"
+        path = location_of(item)
+        return "" if self._records_pins or path.exists() else unpinned(path)
 
     def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
         """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""

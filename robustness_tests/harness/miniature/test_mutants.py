@@ -399,7 +399,7 @@ def pins():
     found = {}
     for path in folder.glob("*.json"):
         if f"[miniature-{label}-" in path.name:
-            found |= json.loads(path.read_text(encoding="utf-8"))
+            found |= json.loads(path.read_text(encoding="utf-8"))["figures"]
     return found
 
 
