@@ -120,7 +120,8 @@ class _Watch:
             if owners and not any(str(owner) in self._names for owner in owners):
                 return f"{owners[0].name}, whose pins are in {path.name}, was not collected"
         option = self._config.option
-        if any("::" in str(each) for each in self._config.args) or option.lf or getattr(option, "stepwise", False):
+        picks = any(getattr(option, name, False) for name in ("lf", "stepwise"))
+        if picks or any("::" in str(each) for each in self._config.args):
             return "only some tests were asked for"
         asked = [name for name, (_, study) in self._tests.items() if study not in self._named]
         if missed := [name for name in asked if name not in self._passed]:

@@ -358,8 +358,9 @@ def test_mt5d_waits_for_alexnets_distances(monkeypatch, tmp_path):
     monkeypatch.setattr(recorded, "ALEXNET_TOP5_DISTANCES", tmp_path / "pins.json")
     with pytest.raises(NotMeasured, match="AlexNet's top-5 distances.* not pinned here yet; pytest -m full"):
         OneLook(0.05).estimate(score, samples)
-    pins = {name: {"value": 2.0 + place, "tolerance": 0} for place, name in enumerate(PERTURBATIONS)}
-    (tmp_path / "pins.json").write_text(json.dumps(pins))
+    of_all = {"tolerance": 0.0, "images": 50_000, "protocol": "classify", "data": {}}
+    pins = {name: {"value": 2.0 + place, **of_all} for place, name in enumerate(PERTURBATIONS)}
+    (tmp_path / "pins.json").write_text(json.dumps({"figures": pins, "recorded_with": {}}))
     by_hand = flips_and_distances_by_loops(columns)
     expected = np.mean([by_hand[name][1] / (2 + place) for place, name in enumerate(PERTURBATIONS)])
     assert OneLook(0.05).estimate(score, samples).value == pytest.approx(expected)

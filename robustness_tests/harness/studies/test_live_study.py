@@ -1,7 +1,6 @@
 """The live study: figures of known classifiers on known data, each classifier loaded once."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 
@@ -275,29 +274,21 @@ def test_flip_probabilities_are_what_was_painted(sequences):
     )
 
 
-class Request:
-    """What the test of AlexNet's distances asks of pytest: whether pins are written."""
-
-    def __init__(self, updates):
-        self.config = SimpleNamespace(option=SimpleNamespace(update_snapshots=updates))
-
-
 @pytest.fixture
-def pin(sequences, monkeypatch, tmp_path):
+def pin(sequences, monkeypatch):
     """Give a function that asks to pin the distances of the normaliser; gives what was compared, and the verdict."""
 
-    def pin(known, *, whole=True, updates=True):
+    def pin(known, *, whole=True):
         class Pinned:
             def __eq__(self, found):
                 compared.append(found)
                 return True
 
         compared, judged = [], []
-        monkeypatch.setattr(recorded, "ALEXNET_TOP5_DISTANCES", tmp_path / "pins.json")
         monkeypatch.setattr(recorded, "alexnet_flip_probabilities", lambda: known)
         monkeypatch.setattr(LiveStudy, "is_whole", lambda self, benchmark: whole)
         test_pinned_figures.test_alexnet_top5_distances_are_the_pinned_ones(
-            sequences, RIGHT, lambda judgement: judged.append(judgement) or judgement, Pinned(), Request(updates)
+            sequences, RIGHT, lambda judgement: judged.append(judgement) or judgement, Pinned()
         )
         return compared, judged
 
@@ -305,8 +296,11 @@ def pin(sequences, monkeypatch, tmp_path):
 
 
 def test_distances_are_pinned_where_flip_probabilities_are_the_published_ones(sequences, pin):
-    compared, (judgement,) = pin({name: value - 0.0009 for name, value in sequences.flip_probabilities(RIGHT).items()})
-    assert compared == [sequences.top5_distances(RIGHT)]
+    (compared,), (judgement,) = pin(
+        {name: value - 0.0009 for name, value in sequences.flip_probabilities(RIGHT).items()}
+    )
+    assert {name: each.value for name, each in compared.items()} == sequences.top5_distances(RIGHT)
+    assert {(each.tolerance, each.images, each.provenance.study) for each in compared.values()} == {(1e-9, 2, "paper")}
     assert judgement.verdict == "holds"
 
 
@@ -316,12 +310,10 @@ def test_distances_of_another_pipeline_are_not_pinned(sequences, pin):
         pin({**known, "snow": known["snow"] + 0.002})
 
 
-def test_distances_of_a_subset_or_without_leave_to_write_are_not_pinned(sequences, pin):
+def test_distances_of_a_subset_are_not_pinned(sequences, pin):
     known = sequences.flip_probabilities(RIGHT)
     with pytest.raises(NotMeasured, match="pinned from all of ImageNet-P, and these are others"):
         pin(known, whole=False)
-    with pytest.raises(NotMeasured, match="measured but not pinned; pin them with --snapshot-update"):
-        pin(known, updates=False)
 
 
 def test_missing_sequences_are_said_where_to_get(study):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -86,3 +87,78 @@ def run_claims(run_suite):
         return finished, json.loads((report / "verdicts.json").read_text(encoding="utf-8"))
 
     return run
+
+
+PINS_TEST = """
+import os
+import pytest
+from harness.errors import NotMeasured
+from harness.studies.study import Provenance
+from harness.suite.pins import Pin
+
+@pytest.mark.parametrize("name", {names!r})
+@pytest.mark.parametrize("study", {studies!r})
+def test_numbers(name, {study}pinned):
+    {before}
+    other = Provenance("{kind}", {{"imagenet-c": "{data}"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
+    same = Provenance("{kind}", {{"imagenet": "sha256:cc"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
+    if {both}:
+        same = Provenance("{kind}", {{"imagenet": "{data}"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
+    how = ({images}, "{protocol}") if {both} else (100, "classify, fp32, seed 0")
+    figures = {{
+        "mce": Pin({mce}, {tolerance}, {images}, "{protocol}", other),
+        "top1": Pin({top1}, 0.02, *how, same),
+    }}
+    figures |= {{each: NotMeasured("no folder of it") for each in "{missing}".split()}}
+    assert figures == pinned
+"""
+
+
+class PinsProject:
+    """A project with the suite's hooks and a test file that pins two figures for each of two names."""
+
+    def __init__(self, pytester):
+        self._pytester = pytester
+        self.folder = pytester.path / "snapshots" / "test_it"
+        self.pin = self.folder / "test_numbers[a].json"
+        self.test = pytester.mkdir("claims") / "test_it.py"
+
+    def read(self):
+        return json.loads(self.pin.read_text(encoding="utf-8"))
+
+    def write(self, *, before="pass", names=("a", "b"), study="", both=False, **changes):
+        """Write the test file anew: what is done before figures are compared, and in what they are others."""
+        defaults = {
+            "mce": 0.25, "top1": 0.5, "tolerance": 0.01, "images": 100, "protocol": "classify, fp32, seed 0",
+            "data": "sha256:aa", "weights": "sha256:11", "missing": "",
+        }  # fmt: skip
+        text = PINS_TEST.format(
+            **{**defaults, **changes},
+            before=before, names=list(names), both=both, kind=study, studies=[study], study="study, " if study else "",
+        )  # fmt: skip
+        if not study:
+            text = text.replace("@pytest.mark.parametrize(\"study\", [''])\n", "")
+        self.test.write_text(text, encoding="utf-8")
+
+    def __call__(self, *options, apart=False, **changes):
+        """Write the test file and run it, in a process of its own where it may end that."""
+        self.write(**changes)
+        return self.run(*options, apart=apart)
+
+    def run(self, *options, apart=False):
+        run = self._pytester.runpytest_subprocess if apart else self._pytester.runpytest_inprocess
+        arguments = [] if any(option.startswith("claims") for option in options) else ["claims"]
+        cache = [] if "--lf" in options else ["-p", "no:cacheprovider"]
+        return run(*cache, "-o", "addopts=", *options, *arguments)
+
+
+@pytest.fixture
+def pins_project(pytester, repository, monkeypatch):
+    """Give a project whose tests take pins; nothing is pinned yet."""
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(repository / name, pytester.path / name)
+    for name in INHERITED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    monkeypatch.setenv("COLUMNS", "250")
+    return PinsProject(pytester)
