@@ -282,16 +282,14 @@ class Laboratory:
             *(parse_spec(need.surrogate) for need in score.needs if isinstance(need, Attack) and need.surrogate),
         ]
         specs += [self.normaliser] if self._normalisers(score) else []
-        for each in specs:
-            if each not in self._weights:
-                self._weights[each] = identity(each, self._load)["weights"]
+        weights = {each.label: self._weights_of(each) for each in specs}
         self._let_go()
         names = dict.fromkeys(benchmark_of(need) for need in score.needs)
         for name in names:
             self.dataset(name)
         return Provenance(
             data={name: f"sha256:{self._listings[name][:16]}" for name in names},
-            weights={each.label: self._weights[each] for each in specs},
+            weights=weights,
             settings={"precision": self.settings.precision, "seed": str(self.settings.seed)},
             labels={each.text: each.label for each in specs},
         )
@@ -426,6 +424,12 @@ class Laboratory:
             self._loaded[spec] = load(spec, device=self.settings.device)
         return self._loaded[spec]
 
+    def _weights_of(self, spec: Spec) -> str:
+        """Give the hash of a classifier's weights, found once: it may take loading it."""
+        if spec not in self._weights:
+            self._weights[spec] = identity(spec, self._load)["weights"]
+        return self._weights[spec]
+
     def _let_go(self) -> None:
         """Let go of each classifier of which nothing more is planned, on which no more images will be made either."""
         left = [
@@ -435,6 +439,7 @@ class Laboratory:
         needed |= {need.surrogate for _, need in left if isinstance(need, Attack)}
         for spec in list(self._loaded):
             if spec.text not in needed:
+                self._weights_of(spec)
                 del self._loaded[spec]
 
 

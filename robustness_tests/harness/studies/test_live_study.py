@@ -21,7 +21,7 @@ from harness.errors import DataError, DataMissing, NotMeasured
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
 from harness.studies import quantities
-from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.study import WSL
 from robustness_tests import test_pinned_figures
 
@@ -108,7 +108,43 @@ def test_each_classifier_is_loaded_once(study, loads):
     for quantity in (quantities.IMAGENET_TOP1, quantities.MCE, quantities.SHAPE_BIAS, quantities.IMAGENET_A_TOP1):
         for subject in (RIGHT, WRONG):
             study.figure(quantity, subject)
+            study.provenance(quantity, subject)
     assert sorted(loads) == sorted([RIGHT, WRONG])
+
+
+def test_figures_rest_on_their_images_and_weights(study):
+    found = study.provenance(quantities.MCE, RIGHT)
+    assert (found.study, found.data.keys(), found.weights.keys()) == ("paper", {"imagenet-c"}, {"reads_colours"})
+    assert found.settings == {"precision": "fp32", "seed": "0"}
+    assert found.labels == {RIGHT: "reads_colours"}
+    other = study.provenance(quantities.IMAGENET_A_TOP1, WRONG)
+    assert other.data.keys() == {"imagenet-a"}
+    assert all(re.fullmatch("sha256:[0-9a-f]{16}", each) for each in (*found.data.values(), *other.data.values()))
+    assert found.data["imagenet-c"] != other.data["imagenet-a"]
+    assert re.fullmatch("sha256:[0-9a-f]{64}", found.weights["reads_colours"])
+    assert study.provenance(quantities.IMAGENET_TOP1, "Humans (Geirhos et al., 2019)").data == {}
+
+
+def test_figures_of_transferred_attacks_rest_on_the_surrogate_too(data, tmp_path):
+    laboratory = Laboratory(DataRoots(data), RecordStore(tmp_path), Settings(workers=0, images=5, seed=3))
+    attacks = Attacks(surrogate=WRONG)
+    live = LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3, attacks=attacks)
+    found = live.provenance(quantities.transfer_accuracy(0.06), RIGHT)
+    assert found.weights.keys() == {"reads_colours", "reads_the_next_class"}
+    assert found.settings["seed"] == "3"
+    assert live.provenance(quantities.whitebox_accuracy(0.06, 10), RIGHT).weights.keys() == {"reads_colours"}
+    with pytest.raises(DataMissing):
+        live.provenance(quantities.MFR, RIGHT)
+
+
+def test_figures_of_other_images_rest_on_other_data(study, tmp_path):
+    write_imagenet(tmp_path / "imagenet", CLASSES, per_class=2)
+    laboratory = Laboratory(DataRoots(tmp_path), RecordStore(tmp_path / "records"), Settings(workers=0))
+    other = LiveStudy("paper", parse_spec(WRONG), [parse_spec(RIGHT)], laboratory, alpha=1e-3)
+    here, there = (each.provenance(quantities.IMAGENET_TOP1, RIGHT) for each in (study, other))
+    assert here.data.keys() == there.data.keys()
+    assert here.data != there.data
+    assert here.weights == there.weights
 
 
 def test_differences_are_paired(study):

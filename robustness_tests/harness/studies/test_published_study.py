@@ -1,7 +1,10 @@
 """The study `published`: Tables 1 to 4 recomputed from the author's raw results."""
 
+import re
+
 import pytest
 
+from harness import recorded
 from harness.errors import NotMeasured
 from harness.studies import quantities
 from harness.studies.published import PublishedStudy
@@ -83,3 +86,14 @@ def test_gains_are_positive_where_a_subject_is_better():
     assert comparison.first.estimate.value == pytest.approx(0.66651 - 0.51740, abs=1e-4)
     assert comparison.second.estimate.value == pytest.approx(2 * (0.822 - 0.793))
     assert comparison.difference.value == pytest.approx(0.14911 - 0.058, abs=1e-4)
+
+
+def test_figures_rest_on_the_recorded_tables(monkeypatch):
+    before = STUDY.provenance(quantities.MCE, BASELINE)
+    assert before.weights.keys() == {"alexnet", "author_results", "paper_tables"}
+    assert all(re.fullmatch("sha256:[0-9a-f]{16}", each) for each in before.weights.values())
+    assert (before.study, before.data, before.settings) == ("published", {}, {})
+    read = recorded._text
+    monkeypatch.setattr(recorded, "_text", lambda name: read(name) + ("x" if name == "alexnet" else ""))
+    after = STUDY.provenance(quantities.MCE, BASELINE).weights
+    assert [name for name in after if after[name] != before.weights[name]] == ["alexnet"]
