@@ -9,7 +9,7 @@ nothing, because syrupy takes what an interrupted run did not reach for unused: 
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ TOLERANCE = 1e-9
 _OF_HALF_WIDTH, _UNDER_ATTACK = 0.01, 0.1
 # Bytes of a file's name, without its suffix and what is appended while it is written; a name may have 255.
 _LONGEST = 200
+# As many figures are named one by one that share a reason.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ class PinnedFigures(SnapshotAssertion):
             return
         rows = extension.rows(extension.serialize(found), pinfile.dump(pinfile.read(path)))
         untold = [row for row in rows if row.verdict == "not compared" or not (row.is_compared or self.is_whole)]
-        told = [f"{row.name}: {row.why or row.verdict}" for row in untold]
+        told = _by_reason(untold)
         if untold and len(untold) == len(rows):
             raise NotMeasured(f"nothing to hold against {path.name}: {'; '.join(told)}")
         for each in told:
@@ -299,6 +301,18 @@ def never_delete(config: pytest.Config) -> None:
 
 def _parse(text: str) -> dict[str, Any]:
     return pinfile.parse(text, "what is pinned")
+
+
+def _by_reason(rows: Sequence[pinfile.Row]) -> list[str]:
+    """Say why figures are not compared, reason by reason."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.why or row.verdict, []).append(row.name)
+    return [f"{_some(names)}: {why}" for why, names in groups.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{names[0]} and {len(names) - 1} others"
 
 
 def _cell(number: float | None) -> str:

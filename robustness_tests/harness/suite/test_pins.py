@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from harness.pinfile import Row
 from harness.studies.study import Provenance
-from harness.suite.pins import Pin, tolerance_of
+from harness.suite.pins import Pin, _by_reason, tolerance_of
 from harness.verdicts.estimates import Fixed
 from harness.verdicts.rules import Figure
 
@@ -189,6 +190,15 @@ def test_names_that_files_cannot_have_are_told_apart(pins_project):
     assert "test_numbers[ab].json" in found
     assert max(len(name.encode()) for name in found) <= 220
     pins_project(names=names, mce=0.9).assert_outcomes(failed=5)
+
+
+def test_reasons_that_figures_share_are_told_once():
+    rows = [Row(f"top{place}", 0.5, 0.5, None, 10, "not compared", "of others") for place in range(5)]
+    assert _by_reason(rows[:3]) == ["top0, top1, top2: of others"]
+    assert _by_reason([*rows, Row("mce", None, 0.5, None, 10, "not pinned")]) == [
+        "top0 and 4 others: of others",
+        "mce: not pinned",
+    ]
 
 
 FIGURE = Figure("mce", "mCE", "Table 1", "net", Fixed.exact(0.4, 100), "made on python:m:net@/data/net.pt, fp32")

@@ -66,7 +66,6 @@ def test_workers_record_what_one_process_would(project):
     result.assert_outcomes(passed=8)
     assert result.ret == 0
     assert values(project) == {f"test_numbers[{name}].json": 0.3 for name in names}
-    project("-n2", apart=True, names=names, mce=0.9).assert_outcomes(failed=8)
 
 
 def test_a_lost_worker_loses_no_pins(project):
