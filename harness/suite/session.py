@@ -25,7 +25,8 @@ from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary
 from harness.suite.claims import claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
-from harness.suite.pins import PinnedFigures, location_of, takes_pins, unpinned
+from harness.suite.pinned import PinnedFigures, unpinned
+from harness.suite.pins import location_of, takes_pins
 from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
 

@@ -7,7 +7,8 @@ import pytest
 
 from harness.pinfile import Row
 from harness.studies.study import Provenance
-from harness.suite.pins import Pin, _by_reason, tolerance_of
+from harness.suite.pinned import _by_reason
+from harness.suite.pins import Pin, tolerance_of
 from harness.verdicts.estimates import Fixed
 from harness.verdicts.rules import Figure
 

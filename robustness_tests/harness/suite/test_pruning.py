@@ -92,7 +92,7 @@ def test_a_lost_worker_keeps_all(project):
     assert len(there(project)) == 6
 
 
-@pytest.mark.parametrize("study", ["paper", "published"])
+@pytest.mark.parametrize("study", ["paper", "published"], ids=["named", "not_named"])
 def test_pins_of_classifiers_that_another_command_line_names_are_kept(project, study):
     for path in stale(project):
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,115 @@
+"""What a test's figures are held against: syrupy's assertion, with what can't be compared told and not failed."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from syrupy.assertion import SnapshotAssertion
+
+from harness import pinfile
+from harness.errors import DataError, HarnessError, NotMeasured
+from harness.suite.pins import Pins
+
+log = logging.getLogger(__name__)
+
+# As many figures are named one by one that share a reason.
+_NAMED = 3
+
+
+class PinnedFigures(SnapshotAssertion):
+    """What a test's figures are held against: the pins of that test, in a file of its own.
+
+    A figure that can't be compared is told of in a warning; where none can, there is nothing to assert.
+    """
+
+    is_whole = True
+
+    @classmethod
+    def of(cls, snapshot: SnapshotAssertion, *, is_whole: bool = True) -> "PinnedFigures":
+        """Make it of syrupy's fixture.
+
+        Args:
+            snapshot: The fixture.
+            is_whole: Whether every figure must be both pinned and measured.
+        """
+        given = {each.name: getattr(snapshot, each.name) for each in dataclasses.fields(snapshot) if each.init}
+        made = cls(**{**given, "extension_class": Pins})
+        made.is_whole = is_whole
+        return made
+
+    @property
+    def path(self) -> Path:
+        """Where its pins are, or will be."""
+        return Path(self.extension.get_location(test_location=self.test_location, index=self.index))
+
+    def __eq__(self, figures: object) -> bool:
+        """Hold figures against their pins, or record them, where --snapshot-update says so.
+
+        Args:
+            figures: By name, a `Pin`, a number, or the NotMeasured that says why there is none.
+
+        Raises:
+            NotMeasured: None of them can be compared; says why of each.
+            HarnessError: The file can't be read or written, or is no file of pins.
+        """
+        assert isinstance(figures, Mapping)
+        unmeasured = {name: str(each) for name, each in figures.items() if isinstance(each, NotMeasured)}
+        found = {name: each for name, each in figures.items() if name not in unmeasured}
+        extension, path = self.extension, self.path
+        assert isinstance(extension, Pins)
+        extension.updates, extension.is_whole, extension.unmeasured = self.update_snapshots, self.is_whole, unmeasured
+        if not found and not self.is_whole:
+            raise NotMeasured(
+                "; ".join(dict.fromkeys(unmeasured.values())) or "nothing is measured to hold against pins"
+            )
+        place = self.num_executions
+        is_new = getattr(self, "update_new_snapshots_only", False) and not path.exists()
+        if not (self.update_snapshots or is_new):
+            self._require_comparable(extension, path, found)
+        equal = bool(super().__eq__(found))
+        error = self.executions[place].exception
+        if isinstance(error, HarnessError):
+            raise error
+        if isinstance(error, OSError):
+            why = error.strerror or type(error).__name__
+            raise DataError(f"{path} can't be written ({why}); see that the folder of pins may be written to") from None
+        return equal
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _require_comparable(self, extension: Pins, path: Path, found: Mapping[str, Any]) -> None:
+        """Warn of figures that can't be held against their pins.
+
+        Raises:
+            NotMeasured: None can.
+        """
+        if not path.exists():
+            if not self.is_whole:
+                raise NotMeasured(unpinned(path))
+            return
+        rows = extension.rows(extension.serialize(found), pinfile.dump(pinfile.read(path)))
+        untold = [row for row in rows if row.verdict == "not compared" or not (row.is_compared or self.is_whole)]
+        told = _by_reason(untold)
+        if untold and len(untold) == len(rows):
+            raise NotMeasured(f"nothing to hold against {path.name}: {'; '.join(told)}")
+        for each in told:
+            log.warning("%s is not compared with its pin: %s", path.stem, each)
+
+
+def unpinned(path: Path) -> str:
+    """Say that there is nothing to compare with, and what to do."""
+    return f"no figures are pinned in {path.parent.name}/{path.name} yet; pin them with --snapshot-update"
+
+
+def _by_reason(rows: Sequence[pinfile.Row]) -> list[str]:
+    """Say why figures are not compared, reason by reason."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.why or row.verdict, []).append(row.name)
+    return [f"{_some(names)}: {why}" for why, names in groups.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{names[0]} and {len(names) - 1} others"
