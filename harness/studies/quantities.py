@@ -45,6 +45,11 @@ class Quantity:
     steps: int = 0
 
     @property
+    def key(self) -> str:
+        """Its name among a classifier's figures, e.g. `mce` or `whitebox_accuracy eps=0.06 steps=10`."""
+        return " ".join(filter(None, (self.metric, self.condition)))
+
+    @property
     def is_published(self) -> bool:
         """Whether the author's results can answer for it: not for other attacks than his, nor for records of them."""
         return self.maximize is None and (self.attack is None or (self.attack.form == "published" and self.steps > 0))
@@ -173,3 +178,21 @@ def _under_attack(
         attack=attack,
         steps=steps,
     )
+
+
+PUBLISHED = (
+    *(MCE, REL_MCE, MFR, MEAN_TOP5_DISTANCE, SHAPE_BIAS, IMAGENET_A_TOP1, RMS_CE, AURRA),
+    *(transfer_accuracy(eps) for eps in EPSILONS),
+    *(whitebox_accuracy(eps, 10) for eps in EPSILONS),
+    *(whitebox_accuracy(0.06, steps) for steps in STEPS[1:]),
+)
+"""What the author's results answer for."""
+
+MEASURED = (
+    *(IMAGENET_TOP1, MT5D),
+    whitebox_accuracy(0.06, 10, "standard"),
+    whitebox_accuracy(0.06, 50, "standard"),
+    transfer_accuracy(0.06, "standard"),
+    *(SHAPE_IN_TOP5, TEXTURE_IN_TOP5),
+)
+"""What else is known of a classifier by its figures: it has to be measured."""
