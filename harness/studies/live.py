@@ -37,8 +37,9 @@ from harness.scores import (
     perturbation_means,
 )
 from harness.studies.drawing import Drawing
+from harness.studies.published import AS_PUBLISHED, is_recorded, recorded_figure
 from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
-from harness.studies.study import Provenance, Study, Term, is_quoted, quoted, require
+from harness.studies.study import Provenance, Study, Term, require
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Comparison, Figure
 
@@ -299,6 +300,11 @@ class Laboratory:
         is_all = self._drawing is not None or self.settings.images is None
         return is_all and all(self.dataset(benchmark).is_whole for benchmark in benchmarks)
 
+    def is_published(self, quantity: Quantity) -> bool:
+        """Tell whether the images at hand are those of a quantity's published figures, or drawn from them."""
+        dataset = self.dataset(quantity.benchmark)
+        return dataset.is_whole or (dataset.generator is None and len(dataset) == quantity.published_images)
+
     def normalised_by(self, score: Score) -> str:
         """Say in words what a score divides by; empty where it divides by nothing that could differ."""
         if not score.beside:
@@ -448,33 +454,35 @@ class LiveStudy(Study):
 
     Args:
         name: What the study is called in verdicts.
-        baseline: The classifier that subjects are compared with.
+        baseline: The classifier that subjects are compared with; None for the paper's, by its recorded figures.
         subjects: The classifiers that claims are about, narrowest first.
         laboratory: Where they are measured.
         alpha: Level of the intervals, both tails together.
         attacks: How attacks are run, where the paper leaves it open.
         roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
+        others: Whom subjects are compared with beside.
     """
 
     def __init__(
         self,
         name: str,
-        baseline: Spec,
+        baseline: Spec | None,
         subjects: Sequence[Spec],
         laboratory: Laboratory,
         *,
         alpha: float,
         attacks: Attacks = Attacks(),
         roles: Mapping[str, Spec] | None = None,
+        others: Sequence[Spec] = (),
     ) -> None:
         self.name = name
-        self.baseline = baseline.text
+        self.baseline = baseline.text if baseline else AS_PUBLISHED
         self.subjects = tuple(spec.text for spec in subjects)
         self.surrogate = attacks.surrogate
         self._roles = roles
         self._estimator = laboratory.estimator(alpha)
-        others = (parse_spec(attacks.surrogate), laboratory.normaliser, *(roles or {}).values())
-        self._specs = {spec.text: spec for spec in (*others, baseline, *subjects)}
+        beside = (parse_spec(attacks.surrogate), laboratory.normaliser, *(roles or {}).values(), *others)
+        self._specs = {spec.text: spec for spec in (*beside, *((baseline,) if baseline else ()), *subjects)}
         self._laboratory = laboratory
         self._attacks = attacks
 
@@ -498,17 +506,37 @@ class LiveStudy(Study):
         return self._laboratory.limit()
 
     def figure(self, quantity: Quantity, subject: str) -> Figure:
-        """Measure a classifier's figure, or quote the paper's where the subject is one of its quoted rows."""
-        if is_quoted(subject):
-            return quoted(quantity, subject)
+        """Measure a classifier's figure, or give the recorded one of a row that is recorded."""
+        if is_recorded(subject):
+            return recorded_figure(quantity, subject)
         return self._figure(quantity, subject, *self._score_and_samples(quantity, subject))
 
     def provenance(self, quantity: Quantity, subject: str) -> Provenance:
         """Say what a classifier's figure rests on: images, weights, seed and precision."""
-        if is_quoted(subject):
+        if is_recorded(subject):
             return super().provenance(quantity, subject)
         score = find_score(self._attacks.need(quantity), quantity.score)
         return replace(self._laboratory.provenance(score, self._specs[subject]), study=self.name)
+
+    def compare(self, quantity: Quantity, first: str, second: str, *, unlike: str = "") -> Comparison:
+        """Compare two classifiers, or a classifier with a recorded row, by one quantity."""
+        found = super().compare(quantity, first, second, unlike=unlike)
+        return _noting(found, self._of_other_images([quantity], second))
+
+    def gain(self, quantity: Quantity, subject: str, *, times: float, over: Quantity) -> Comparison:
+        """Compare a subject's gain over the baseline in one quantity with a multiple of its gain in another."""
+        found = super().gain(quantity, subject, times=times, over=over)
+        return _noting(found, self._of_other_images([quantity, over], self.baseline))
+
+    def _of_other_images(self, quantities: Sequence[Quantity], row: str) -> str:
+        """Say of which benchmarks the published baseline's figures are of other images than those that are here."""
+        if row != AS_PUBLISHED:
+            return ""
+        other = [each for each in quantities if not self._laboratory.is_published(each)]
+        if not other:
+            return ""
+        names = ", ".join(dict.fromkeys(each.benchmark for each in other))
+        return f"the figures of {row} are of the published images of {names}, and these are others"
 
     def across(self, first: Quantity, second: Quantity, subject: str) -> Comparison:
         """Compare two quantities of one classifier; of one benchmark's on the images that were seen for both."""
@@ -554,12 +582,14 @@ class LiveStudy(Study):
         )
 
     def combine(self, terms: Sequence[Term]) -> Estimate:
-        """Estimate a weighted sum on the images seen for all, what terms share cancelled; quoted rows are exact."""
+        """Estimate a weighted sum on the images seen for all, what terms share cancelled; recorded rows are exact."""
         constant = sum(
-            weight * quoted(quantity, row).estimate.value for weight, quantity, row in terms if is_quoted(row)
+            weight * recorded_figure(quantity, row).estimate.value
+            for weight, quantity, row in terms
+            if is_recorded(row)
         )
         live = [
-            (weight, *self._score_and_samples(quantity, row)) for weight, quantity, row in terms if not is_quoted(row)
+            (weight, *self._score_and_samples(quantity, row)) for weight, quantity, row in terms if not is_recorded(row)
         ]
         if not live:
             return Estimate.exact(constant)
@@ -645,6 +675,10 @@ class LiveStudy(Study):
     def _score_and_samples(self, quantity: Quantity, subject: str) -> tuple[Score, Samples]:
         score = find_score(self._attacks.need(quantity), quantity.score)
         return score, self._laboratory.samples_for(score, self._specs[subject])
+
+
+def _noting(comparison: Comparison, note: str) -> Comparison:
+    return replace(comparison, note="; ".join(filter(None, (comparison.note, note))))
 
 
 def _or_raise(found: T | Exception) -> T:

@@ -10,9 +10,9 @@ from harness import recorded
 from harness.metrics.perturbation import MAX_TOP5_DISTANCE
 from harness.protocols.needs import benchmark_of
 from harness.studies.live import Attacks
-from harness.studies.published import PublishedStudy
+from harness.studies.published import PublishedStudy, is_recorded, recorded_figure
 from harness.studies.quantities import Quantity
-from harness.studies.study import Study, Term, is_quoted, quoted
+from harness.studies.study import Study, Term
 from harness.verdicts.betting import log_wealth_wanted
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Figure
@@ -102,8 +102,8 @@ class PlannedStudy(Study):
 
     def figure(self, quantity: Quantity, subject: str) -> Figure:
         """Give a classifier's recorded figure, with what is expected of measuring it."""
-        if is_quoted(subject):
-            return quoted(quantity, subject)
+        if is_recorded(subject):
+            return recorded_figure(quantity, subject)
         found = self._published.figure(quantity, subject)
         extent = self._extent(benchmark_of(self._attacks.need(quantity)))
         expected = Expected(found.estimate.value, self._variance(quantity, subject), self._alpha, *extent)

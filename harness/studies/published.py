@@ -26,6 +26,10 @@ PROTOCOLS = {
 }
 
 
+AS_PUBLISHED = f"published {BASELINE}"
+"""The paper's baseline by its recorded figures, where a classifier that is measured is compared with it."""
+
+
 class PublishedStudy(Study):
     """The paper's classifiers, by the author's raw results; rows that the paper quotes, as it prints them."""
 
@@ -95,3 +99,22 @@ class PublishedStudy(Study):
                 return perturbation.mt5d(distances, recorded.alexnet_top5_distances())
             return perturbation.mean_top5_distance(distances)
         return recorded.find("author_results", subject, quantity.metric, quantity.condition).value
+
+
+def is_recorded(row: str) -> bool:
+    """Whether a name is a row of recorded figures: one that the paper quotes, or its baseline as published."""
+    return row == AS_PUBLISHED or is_quoted(row)
+
+
+def recorded_figure(quantity: Quantity, row: str) -> Figure:
+    """Give a recorded row's figure.
+
+    Raises:
+        NotMeasured: There is none.
+    """
+    if row != AS_PUBLISHED:
+        return quoted(quantity, row)
+    try:
+        return replace(PublishedStudy().figure(quantity, BASELINE), subject=row)
+    except NotMeasured as reason:
+        raise NotMeasured(f"{reason}; --baseline SPEC compares with a classifier that is measured") from None
