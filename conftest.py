@@ -1,6 +1,5 @@
 """Hooks and fixtures of the suite; what they do lives in `harness.suite`."""
 
-import re
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from pathlib import Path
@@ -42,8 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the harness's own tests where they are if only claims are asked for, none of which is among them."""
-    asked = set(re.findall(r"\w+", config.option.markexpr))
-    is_of_claims = asked & {"quick", "full"} and not asked & {"or", "not"}
+    is_of_claims = parameters.asked_marks(config) & {"quick", "full", "candidate"}
     return True if is_of_claims and collection_path == config.rootpath / "robustness_tests" / "harness" else None
 
 
@@ -65,7 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is known to fail, and put the tests of the dearest classifier first."""
-    parameters.drop_unpublished(items)
+    parameters.drop_unanswerable(items)
     session = config.stash[SESSION]
     parameters.expect_failures(items)
     session.expect_failures(items)
@@ -138,7 +136,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(summary.totals(entries))
         if rates := summary.error_rates(entries, session.request.alpha):
             terminalreporter.line(rates)
-    for notice in dict.fromkeys((*summary.notices(reports), *session.notices())):
+    for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
         terminalreporter.line(notice, yellow=True)
     try:
         if path := session.write_report(entries):
@@ -163,6 +161,7 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
         if judgement.verdict is Verdict.UNDECIDED and session.look_further(name):
             raise claims.LookAgain
         judgement = session.outlook(name, session.explained(request.node, judgement))
+        judgement = judgement.because(claims.good_news(request.node, judgement))
         claims.enter(request.node, judgement, alpha=session.request.alpha)
         session.require_known(request.node, judgement)
         if judgement.verdict in (Verdict.UNDECIDED, Verdict.NOT_RUN):

@@ -182,7 +182,7 @@ def test_attacks_never_help(study, classifier, quantity, verdict):
 
 
 @pytest.mark.claim("T10")
-@pytest.mark.studies("published", "paper")
+@pytest.mark.studies("published", "paper", "candidate")
 @pytest.mark.parametrize(
     "quantity",
     [

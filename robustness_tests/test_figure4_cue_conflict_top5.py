@@ -14,6 +14,7 @@ pytestmark = pytest.mark.needs("cue-conflict")
 
 
 @pytest.mark.claim("C19")
+@pytest.mark.weakness("it takes stimuli for their shapes rather than for their textures")
 @pytest.mark.parametrize("pair", [pytest.param((TEXTURE_IN_TOP5, SHAPE_IN_TOP5), id="top5")])
 def test_the_top5_match_textures_more_often_than_shapes(study, pair, verdict):
     """C19: more stimuli have their texture than their shape among 32x48d_wsl's unrestricted top 5."""

@@ -63,12 +63,12 @@ def test_transferred_attack_defeats_its_own_source(study, surrogate, quantity, v
 
 @pytest.mark.claim("C8")
 @pytest.mark.parametrize("quantity", TEN_STEPS)
-def test_ten_steps_leave_the_baseline_near_zero(study, quantity, verdict):
+def test_ten_steps_leave_the_baseline_near_zero(study, baseline, quantity, verdict):
     """C8: 10 white-box steps at eps 0.06 leave the baseline near 0 %.
 
     "Near" is read as below 1 %.
     """
-    assert verdict(below(study.figure(quantity, study.baseline), 0.01))
+    assert verdict(below(study.figure(quantity, baseline), 0.01))
 
 
 @pytest.mark.claim("C8")
@@ -98,6 +98,7 @@ def test_ten_steps_leave_the_subject_above_alp(study, subject, quantity, verdict
 
 
 @pytest.mark.claim("C10")
+@pytest.mark.weakness("it keeps some of its accuracy where the paper's models keep none")
 @pytest.mark.parametrize("quantity", FIFTY_STEPS)
 def test_fifty_steps_leave_the_subject_nothing(study, subject, quantity, verdict):
     """C10: at eps 0.06 every WSL model falls to below 1 % by 50 white-box steps."""
@@ -105,6 +106,7 @@ def test_fifty_steps_leave_the_subject_nothing(study, subject, quantity, verdict
 
 
 @pytest.mark.claim("C10")
+@pytest.mark.weakness("it comes near the adversarially trained reference, which the paper's models stay far below")
 @pytest.mark.parametrize("quantity", FIFTY_STEPS[:1])
 def test_fifty_steps_leave_the_adversarially_trained_reference_far_above_the_subject(study, subject, quantity, verdict):
     """C10: the adversarially trained reference keeps 47.9 of 55.7 % from 10 to 50 steps, far above every WSL model.

@@ -53,7 +53,7 @@ EXPECTED: tuple[Expected, ...] = (
     Expected("test_subject_beats_the_baseline_under_transferred_attack", "*-eps_0.02", CLOSE, _SMALL_EPS),
     Expected("test_transferred_attack_defeats_its_own_source", "*-published", FAILS, _SOURCE),
     Expected("test_transferred_attack_defeats_its_own_source", "*-standard", CLOSE, _SOURCE),
-    Expected("test_ten_steps_leave_the_baseline_near_zero", "published", CLOSE, _TEN_STEPS),
+    Expected("test_ten_steps_leave_the_baseline_near_zero", "*-published", CLOSE, _TEN_STEPS),
     Expected("test_ten_steps_leave_the_subject_far_above_the_baseline", "*", FAILS, _TEN_STEPS),
     Expected("test_ten_steps_leave_32x16d_wsl_the_best", "*", CLOSE, _TEN_STEPS),
     Expected("test_ten_steps_leave_the_subject_above_alp", "*", FAILS, _TEN_STEPS),

@@ -620,6 +620,14 @@ class LiveStudy(Study):
         """Tell whether a benchmark's published images are there, and all are asked for."""
         return self._laboratory.is_whole([benchmark])
 
+    def is_published(self, quantity: Quantity) -> bool:
+        """Tell whether the images at hand are those of a quantity's published figures, or drawn from them."""
+        return self._laboratory.is_published(quantity)
+
+    def population(self, quantity: Quantity) -> int:
+        """Count the images of which a quantity's are drawn."""
+        return self._laboratory.population(self._attacks.need(quantity))
+
     def top5_distances(self, subject: str) -> dict[str, float]:
         """Measure a classifier's top-5 distance on each perturbation."""
         return self._means(MFR, subject, lambda samples: perturbation_means(samples["imagenet-p"], "distances"))

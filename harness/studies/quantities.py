@@ -59,6 +59,10 @@ class Quantity:
         """The rule by which a first figure is better than a second."""
         return rules.lower if self.lower_is_better else rules.higher
 
+    def no_worse(self, comparison: Comparison, margin: float) -> Judgement:
+        """Judge that a first figure is not worse than a second by more than a margin, in the quantity's own unit."""
+        return (rules.no_higher if self.lower_is_better else rules.no_lower)(comparison, margin)
+
     @property
     def sign(self) -> float:
         """By what to multiply a difference so that a gain is positive."""

@@ -16,8 +16,14 @@ from harness.verdicts.rules import Judgement, Verdict
 PROPERTY = "verdict"
 NOTICE = "notice"
 
+# The study of one classifier that is named to be asked all that can be asked of one.
+CANDIDATE = "candidate"
+
+# The claim that a classifier's clean accuracy is sound, without which its robustness says nothing.
+SOUND = "H1"
+
 # The parameters that name the classifier which a test is about.
-ASKED_OF = ("subject", "classifier", "extreme", "surrogate", "normaliser", "wider")
+ASKED_OF = ("subject", "classifier", "extreme", "baseline", "surrogate", "normaliser", "wider", "candidate")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class VerdictEntry:
     tags: dict[str, str]
     is_drawn: bool
     images_needed: int | None
+    is_good_news: bool
 
 
 class LookAgain(Exception):
@@ -116,8 +123,17 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         tags=dict(figure.tags) if figure else {},
         is_drawn=judgement.is_drawn,
         images_needed=math.ceil(judgement.needed) if math.isfinite(judgement.needed) else None,
+        is_good_news=bool(good_news(item, judgement)),
     )
     item.user_properties.append((PROPERTY, asdict(entry)))
+
+
+def good_news(item: pytest.Item, judgement: Judgement) -> str:
+    """Say what is better about a candidate that fails a claim, where the claim is of a weakness; empty elsewhere."""
+    marker = item.get_closest_marker("weakness")
+    if marker is None or params_of(item).get("study") != CANDIDATE or judgement.verdict is not Verdict.FAILS:
+        return ""
+    return f"good news, if its clean accuracy is sound: {marker.args[0]}"
 
 
 def _asked_of(params: Mapping[str, Any]) -> str:

@@ -83,6 +83,15 @@ ATTACKING = (
     Option("--grid", "maximize: draw the images into this PNG", "FILE"),
 )  # fmt: skip
 
+# One classifier that is asked all that can be asked of one.
+CANDIDATE = (
+    Option("--candidate", "the classifier that -m candidate asks", "SPEC"),
+    Option("--expect-like", "with --candidate: whose recorded figures its own must come near", "NAME"),
+    Option("--against", "with --candidate: a classifier than which it must not be worse, image by image", "SPEC"),
+    Option("--margin", "with --against: by how much it may be worse, of each metric; 0.005 by default", "SIZE"),
+    Option("--xfails", "with --candidate: what it is expected to fail, a claim a line: ID, REASON", "FILE"),
+)  # fmt: skip
+
 DECIDING = (
     Option("--decide", "draw images only until each claim is decided, at error rate --alpha over all looks"),
     Option("--budget", "with --decide: measure for so long at most, all claims together", "SECONDS"),
@@ -90,6 +99,7 @@ DECIDING = (
 
 CLAIMS = (
     *DECIDING,
+    *CANDIDATE,
     Option("--plan", "say what is to be measured, for how long, and how many images decide each claim; run nothing"),
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
            repeatable=True),

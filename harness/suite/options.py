@@ -18,9 +18,10 @@ from harness.protocols.precision import PRECISIONS
 from harness.studies.drawing import Drawing
 from harness.studies.live import NORMALISER, Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.flags import ATTACKING, DATA, DECIDING, MEASURING, Option
+from harness.suite.flags import ATTACKING, CANDIDATE, DATA, DECIDING, MEASURING, Option
 
 DEVICES = ("auto", "cpu", "cuda")
+MARGIN = 0.005
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,53 @@ def read_classifiers(texts: Sequence[str] | None, baseline: str | None) -> tuple
     if not subjects:
         raise UsageError("--classifiers names no classifier beside the baseline")
     return base, tuple(subjects)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier that is asked all that can be asked of one.
+
+    Attributes:
+        spec: Which classifier.
+        like: Whose recorded figures its own must come near; empty for nobody's.
+        against: Which classifier it must not be worse than; None for none.
+        margin: By how much it may be worse, in each metric's own unit.
+        xfails: The file that names the claims which it is expected to fail; None for none.
+    """
+
+    spec: Spec
+    like: str = ""
+    against: Spec | None = None
+    margin: float = MARGIN
+    xfails: Path | None = None
+
+
+def read_candidate(get: Callable[[Option], Any], baseline: str | None) -> Candidate | None:
+    """Check --candidate and what goes with it; None where there is no candidate.
+
+    Args:
+        get: Gives an option's value as typed, None where nobody said anything.
+        baseline: --baseline, as typed.
+
+    Raises:
+        UsageError: A value is not understood, goes with nothing, or the candidate would be compared with itself.
+    """
+    values = {option.dest: get(option) for option in CANDIDATE}
+    if values["candidate"] is None:
+        for option in CANDIDATE:
+            if values[option.dest] is not None:
+                raise UsageError(f"{option.flag} goes with --candidate SPEC; add that, or leave it out")
+        return None
+    if values["margin"] is not None and values["against"] is None:
+        raise UsageError("--margin goes with --against SPEC; add that, or leave it out")
+    spec = parse_spec(values["candidate"])
+    against = None if values["against"] is None else parse_spec(values["against"])
+    for flag, other in (("--against", against), ("--baseline", parse_spec(baseline) if baseline else None)):
+        if other == spec:
+            raise UsageError(f"{flag} names the candidate itself; name another classifier, or leave it out")
+    margin = MARGIN if values["margin"] is None else _margin(values["margin"])
+    xfails = Path(values["xfails"]).expanduser() if values["xfails"] else None
+    return Candidate(spec, values["expect_like"] or "", against, margin, xfails)
 
 
 def read_attacks(get: Callable[[Option], Any]) -> Attacks:
@@ -201,6 +249,16 @@ def _size(flag: str, text: str) -> float:
     if not 0 < size <= 1:
         raise UsageError(f"{flag} {text} is not in (0, 1]; pixels are, so 8 of 255 levels are 8/255")
     return size
+
+
+def _margin(text: str) -> float:
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = -1.0
+    if not 0 <= margin < 1:
+        raise UsageError(f"--margin {text!r} is not a number in [0, 1), e.g. 0.005 for half a point")
+    return margin
 
 
 def _ladder(text: str) -> tuple[int, ...]:

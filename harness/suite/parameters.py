@@ -1,5 +1,6 @@
 """Which studies and classifiers a claim's test is run with, and in which order."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,14 +14,16 @@ from harness.protocols.needs import Need
 from harness.studies.published import PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import BASELINE, WSL
-from harness.suite.claims import ASKED_OF, claim_of, params_of
+from harness.suite.claims import ASKED_OF, CANDIDATE, claim_of, params_of
 
 PUBLISHED = PublishedStudy.name
 PAPER = "paper"
 
 # The parameters by which a test may ask for classifiers beside its study.
 _ROLES: tuple[tuple[str, ...], ...] = (
-    *(("subject",), ("classifier",), ("extreme",), ("surrogate",), ("normaliser",), ("narrower", "wider")),
+    *(("candidate", "against"), ("candidate",)),
+    *(("subject",), ("classifier",), ("extreme",), ("baseline",), ("surrogate",), ("normaliser",)),
+    ("narrower", "wider"),
 )
 
 
@@ -30,32 +33,62 @@ class Cast:
 
     Attributes:
         study: The study's name.
-        baseline: The classifier that subjects are compared with.
-        subjects: Narrowest first.
+        baseline: The classifier that subjects are compared with; None for the paper's, by its recorded figures.
+        subjects: Narrowest first; the candidate alone in its study.
         mark: The marker that selects the study's tests.
         surrogate: The classifier that transferred attacks are made on.
         normaliser: The classifier whose errors ImageNet-C's and -P's metrics are divided by; None where nothing is run.
         roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
+        against: The classifier that the candidate must not be worse than, image by image; None for none.
     """
 
     study: str
-    baseline: Spec
+    baseline: Spec | None
     subjects: tuple[Spec, ...]
     mark: str
     surrogate: Spec
     normaliser: Spec | None = None
     roles: Mapping[str, Spec] | None = None
+    against: Spec | None = None
 
     @property
     def everyone(self) -> tuple[Spec, ...]:
-        """All that may be measured: the baseline, the subjects, the surrogate, the normaliser and those with a role."""
-        others = (*((self.normaliser,) if self.normaliser else ()), *(self.roles or {}).values())
-        return tuple(dict.fromkeys((self.baseline, *self.subjects, self.surrogate, *others)))
+        """All that may be measured: whoever is named or has a role."""
+        named = (self.baseline, *self.subjects, self.surrogate, self.normaliser, *(self.roles or {}).values())
+        return tuple(dict.fromkeys(spec for spec in (*named, self.against) if spec))
+
+    @property
+    def choices(self) -> Mapping[tuple[str, ...], list[tuple[Spec, ...]]]:
+        """By the parameters that a test may take beside its study, the classifiers that it is asked of.
+
+        Of those that a candidate is compared with nothing is asked.
+        """
+        is_candidates = self.study == CANDIDATE
+        subjects: list[tuple[Spec, ...]] = [(subject,) for subject in self.subjects]
+        baseline: list[tuple[Spec, ...]] = [(self.baseline,)] if self.baseline and not is_candidates else []
+        return {
+            (): [()],
+            ("candidate",): subjects if is_candidates else [],
+            ("candidate", "against"): [(*self.subjects, self.against)] if self.against else [],
+            ("subject",): subjects,
+            ("classifier",): [*baseline, *subjects],
+            ("extreme",): [*baseline, subjects[-1]],
+            ("baseline",): baseline,
+            ("surrogate",): [] if is_candidates else [(self.surrogate,)],
+            ("normaliser",): [] if is_candidates or self.normaliser is None else [(self.normaliser,)],
+            ("narrower", "wider"): list(pairwise(self.subjects)),
+        }
 
     def label(self, spec: Spec) -> str:
         """Name a classifier in test ids: its label, numbered where several specs share it."""
         same = [each for each in self.everyone if each.label == spec.label]
         return spec.label if len(same) == 1 else f"{spec.label}-{same.index(spec) + 1}"
+
+
+def asked_marks(config: pytest.Config) -> set[str]:
+    """Give the marks that -m asks for; none where it says more than that all of them are wanted."""
+    words = set(re.findall(r"\w+", config.option.markexpr))
+    return set() if words & {"or", "not"} else words - {"and"}
 
 
 def published_cast() -> Cast:
@@ -67,9 +100,10 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     """Give a test its studies, and each study's classifiers if it takes any: a claim's, or one marked with `studies`.
 
     A test may take `study` alone, `study` and `subject` (one of the subjects), `study` and `classifier` (the baseline
-    or a subject), `study` and `extreme` (the baseline or the widest subject), `study` and `surrogate` (what transferred
-    attacks are made on), `study` and `normaliser` (by what others' errors are divided; where there is one), or `study`,
-    `narrower` and `wider` (neighbours among the subjects).
+    or a subject), `study` and `extreme` (the baseline or the widest subject), `study` and `baseline`, `study` and
+    `surrogate` (what transferred attacks are made on), `study` and `normaliser` (by what others' errors are divided;
+    where there is one), `study`, `narrower` and `wider` (neighbours among the subjects), `study` and `candidate`, or
+    `study`, `candidate` and `against` (where there is one).
     """
     names = set(metafunc.fixturenames)
     named = [name for marker in metafunc.definition.iter_markers("studies") for name in marker.args]
@@ -80,16 +114,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     for cast in casts:
         if named and cast.study not in named:
             continue
-        choices: dict[tuple[str, ...], list[tuple[Spec, ...]]] = {
-            (): [()],
-            ("subject",): [(subject,) for subject in cast.subjects],
-            ("classifier",): [(spec,) for spec in (cast.baseline, *cast.subjects)],
-            ("extreme",): [(cast.baseline,), (cast.subjects[-1],)],
-            ("surrogate",): [(cast.surrogate,)],
-            ("normaliser",): [(cast.normaliser,)] if cast.normaliser else [],
-            ("narrower", "wider"): list(pairwise(cast.subjects)),
-        }
-        for specs in choices[extra]:
+        for specs in cast.choices[extra]:
             rows.append((cast.study, *(spec.text for spec in specs)))
             ids.append("-".join([cast.study, *(cast.label(spec) for spec in specs)]))
             marks.append(getattr(pytest.mark, cast.mark))
@@ -136,11 +161,18 @@ def printed_last(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: claim_of(item).startswith("N"))
 
 
-def drop_unpublished(items: list[pytest.Item]) -> None:
-    """Leave out what the author's results can't answer, such as attacks in another form than his."""
+def drop_unanswerable(items: list[pytest.Item]) -> None:
+    """Leave out tests that no study has a classifier for, and what the author's results can't answer.
+
+    Those are attacks in another form than his.
+    """
 
     def can_be_answered(item: pytest.Item) -> bool:
-        return params_of(item).get("study") != PUBLISHED or all(each.is_published for each in quantities_of(item))
+        study = params_of(item).get("study")
+        if study != PUBLISHED:
+            # What pytest gives a test whose parameters have no values is no string.
+            return study is None or isinstance(study, str)
+        return all(each.is_published for each in quantities_of(item))
 
     items[:] = [item for item in items if can_be_answered(item)]
 
@@ -170,9 +202,10 @@ def measuring_plan(
         if cast is None or cast.study == PUBLISHED:
             continue
         specs = {spec.text: spec for spec in cast.everyone}
-        named = [specs[params[name]] for name in (*ASKED_OF, "narrower") if name in params]
+        named = [specs[params[name]] for name in (*ASKED_OF, "narrower", "against") if name in params]
         asked = [name for marker in item.iter_markers("needs") for name in marker.args]
         asked += [need for quantity in quantities_of(item) for need in needs[cast.study](quantity)]
-        for spec in [*(named or cast.subjects), cast.baseline]:
+        baseline = [cast.baseline] if cast.baseline and "candidate" not in params else []
+        for spec in [*(named or cast.subjects), *baseline]:
             plan[spec] = list(dict.fromkeys([*plan.get(spec, ()), *asked]))
     return plan

@@ -20,10 +20,10 @@ from harness.records.store import RecordStore
 from harness.studies.drawing import Drawing
 from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.planned import PlannedStudy
-from harness.studies.published import PublishedStudy
+from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.study import Study
-from harness.suite import ahead, flags, options, parameters, plan, summary
-from harness.suite.claims import claim_of, params_of
+from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
+from harness.suite.claims import CANDIDATE, claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, unpinned
 from harness.suite.pins import location_of, takes_pins
@@ -76,10 +76,20 @@ class SuiteSession:
         surrogate, normaliser = map(parse_spec, (self.attacks.surrogate, self.request.normaliser))
         seed = options.read_seed(named["miniature_seed"], "--miniature-seed")
         self.shipped = {each.cast.study: each for each in shipped(seed)}
+        self.candidate = options.read_candidate(get, named["baseline"])
+        _require_marked(config, self.candidate)
+        self._xfails = xfails.read(self.candidate.xfails) if self.candidate and self.candidate.xfails else ()
+        self._live_casts = [Cast(PAPER, baseline, subjects, "full", surrogate, normaliser)]
+        if self.candidate:
+            measured = baseline if named["baseline"] else None
+            asked = (self.candidate.spec,)
+            self._live_casts.append(
+                Cast(CANDIDATE, measured, asked, CANDIDATE, surrogate, normaliser, against=self.candidate.against)
+            )
         self.casts = (
             parameters.published_cast(),
             *(each.cast for each in self.shipped.values()),
-            Cast(PAPER, baseline, subjects, "full", surrogate, normaliser),
+            *self._live_casts,
         )
         self._plan: Mapping[Spec, list[Need]] = {}
         self._studies: dict[str, Study] = {}
@@ -98,9 +108,12 @@ class SuiteSession:
         if self._ahead:
             self._ahead.close()
 
-    def notices(self) -> list[str]:
-        """Give what was warned of beside the tests."""
-        return self._ahead.notices() if self._ahead else []
+    def notices(self, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Give what there is to say beside the verdicts: what was warned of elsewhere, what was wrongly expected."""
+        beside = self._ahead.notices() if self._ahead else []
+        if self.candidate and self.candidate.xfails:
+            beside += xfails.notices(entries, self._xfails, self.candidate.xfails)
+        return beside
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
@@ -109,12 +122,18 @@ class SuiteSession:
         found = [name for name, folder in folders.items() if folder and folder.is_dir()]
         missing = [name for name in folders if name not in found]
         there = ", ".join(describe(name, roots) for name in found) or "nothing"
-        cast = next(cast for cast in self.casts if cast.study == PAPER)
+        cast = self._live_casts[-1]
+        named = {
+            "baseline": cast.baseline.label if cast.baseline else AS_PUBLISHED,
+            "candidate" if self.candidate else "subjects": ", ".join(spec.label for spec in cast.subjects),
+            "against": cast.against.label if cast.against else "",
+            "surrogate": cast.surrogate.label,
+        }
         return [
             f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
             f"missing {', '.join(missing) or 'nothing'}",
-            f"robustness claims: records {self.request.records}, baseline {cast.baseline.label}, "
-            f"subjects {', '.join(spec.label for spec in cast.subjects)}, surrogate {cast.surrogate.label}",
+            f"robustness claims: records {self.request.records}, "
+            + ", ".join(f"{role} {who}" for role, who in named.items() if who),
         ]
 
     def plan(self, items: list[pytest.Item]) -> None:
@@ -128,28 +147,29 @@ class SuiteSession:
         return self._studies[name]
 
     def forecast(self, items: Sequence[pytest.Item]) -> list[str]:
-        """Say what the selected claims of the paper's study would measure, and what decides them; measures nothing.
+        """Say what the selected claims would measure of named classifiers, and what decides them; measures nothing.
 
         Raises:
             UsageError: The device that is asked for is not there.
         """
-        cast = next(cast for cast in self.casts if cast.study == PAPER)
-        asked = [item for item in items if params_of(item).get("study") == PAPER]
+        asked = [item for item in items if params_of(item).get("study") in self.named_studies]
         asked = [item for item in asked if not (takes_pins(item) and self._no_pins(item))]
         if not asked:
-            return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full"]
+            return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full or -m candidate"]
         settings = replace(self.request.settings, device=options.resolve_device(self.request.settings.device))
         store, by = RecordStore(self.request.records), self.request.normaliser
         stored = replace(settings, measure=False)
         nothing_new = Drawing(settings.images, 0.0)
         laboratory = Laboratory(self.request.roots, store, stored, normaliser=by, drawing=nothing_new)
-        known = self._live_study(cast, laboratory, self.attacks)
-        recorded = PlannedStudy(known, self.attacks, alpha=self.request.alpha, extent=laboratory.extent)
         forecasts = []
-        for item in asked:
-            asks = [(spec, need) for spec, needs in self._plan_of([item]).items() for need in needs]
-            if found := plan.forecast(item, [known, recorded], asks, laboratory):
-                forecasts.append(found)
+        for cast in self._live_casts:
+            known = self._live_study(cast, laboratory, self.attacks)
+            recorded = PlannedStudy(known, self.attacks, alpha=self.request.alpha, extent=laboratory.extent)
+            for item in asked:
+                if params_of(item)["study"] == cast.study:
+                    asks = [(spec, need) for spec, needs in self._plan_of([item]).items() for need in needs]
+                    if found := plan.forecast(item, [known, recorded], asks, laboratory):
+                        forecasts.append(found)
         everything = self._plan_of(asked)
         tasks = plan.tasks(laboratory, everything, forecasts, decides=self.decides)
         return plan.lines(tasks, plan.Paces(laboratory, everything), forecasts, decides=self.decides)
@@ -185,7 +205,7 @@ class SuiteSession:
         if not (self.report and entries):
             return None
         settings = self.request.settings
-        live = any(entry["study"] == PAPER and entry["value"] is not None for entry in entries)
+        live = any(entry["study"] in self.named_studies and entry["value"] is not None for entry in entries)
         environment = {
             "device": options.resolve_device(settings.device) if live else settings.device,
             "precision": settings.precision,
@@ -194,7 +214,8 @@ class SuiteSession:
         return str(summary.write_json(self.report, entries, command=self._command, settings=environment))
 
     def expect_failures(self, items: Sequence[pytest.Item]) -> None:
-        """Turn what shipped studies are known to fail into reasoned xfails, strict where that is pinned."""
+        """Turn what is known to fail into reasoned xfails: of a candidate, and, strict, of pinned studies."""
+        xfails.expect(items, self._xfails)
         for item in items:
             shipped, expected = self._known(item)
             if shipped and expected:
@@ -227,7 +248,7 @@ class SuiteSession:
     @property
     def named_studies(self) -> list[str]:
         """Name the studies whose classifiers are named on the command line."""
-        return [cast.study for cast in self.casts if cast.study != PUBLISHED and cast.study not in self.shipped]
+        return [cast.study for cast in self._live_casts]
 
     def pinned(self, item: pytest.Item, snapshot: SnapshotAssertion) -> PinnedFigures:
         """Give what a test's figures are held against; skips it where that can't tell anything."""
@@ -263,7 +284,7 @@ class SuiteSession:
             laboratory = shipped.laboratory(self.request.records, settings, self._plan)
             return self._live_study(shipped.cast, laboratory, shipped.attacks)
         settings = replace(settings, device=options.resolve_device(settings.device))
-        cast = next(cast for cast in self.casts if cast.study == name)
+        cast = next(cast for cast in self._live_casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)
         laboratory = Laboratory(
@@ -286,4 +307,13 @@ class SuiteSession:
             alpha=self.request.alpha,
             attacks=attacks,
             roles=cast.roles,
+            others=(cast.against,) if cast.against else (),
         )
+
+
+def _require_marked(config: pytest.Config, candidate: options.Candidate | None) -> None:
+    """See that a candidate is named exactly where it is asked."""
+    if CANDIDATE in parameters.asked_marks(config) and not candidate:
+        raise UsageError("-m candidate asks the classifier that --candidate SPEC names; add that")
+    if candidate and CANDIDATE not in config.option.markexpr:
+        raise UsageError("--candidate names whom -m candidate asks; add that")

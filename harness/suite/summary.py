@@ -11,7 +11,7 @@ from typing import Any
 from harness.classifiers.spec import parse_spec
 from harness.errors import HarnessError, UsageError
 from harness.files import replace_whole
-from harness.suite.claims import NOTICE, PROPERTY
+from harness.suite.claims import NOTICE, PROPERTY, SOUND
 from harness.verdicts.rules import in_unit
 
 SCHEMA = 1
@@ -22,6 +22,8 @@ Entry = Mapping[str, Any]
 def collect(reports: Iterable[Any]) -> list[dict[str, Any]]:
     """Gather the verdicts from finished tests' reports, each with the test's outcome, sorted by claim.
 
+    No failure of a classifier is good news whose clean accuracy is unsound.
+
     A test that never got past its setup is taken from there; teardown only repeats what the call said.
     """
     entries: dict[tuple[str, int], dict[str, Any]] = {}
@@ -30,6 +32,11 @@ def collect(reports: Iterable[Any]) -> list[dict[str, Any]]:
             expected = getattr(report, "wasxfail", None)
             if report.when != "teardown":
                 entries[report.nodeid, place] = {**value, "expected": expected or None}
+    unsound = {
+        entry["subject"] for entry in entries.values() if (entry["claim"], entry["verdict"]) == (SOUND, "fails")
+    }
+    for entry in entries.values():
+        entry["is_good_news"] &= entry["subject"] not in unsound
     return sorted(entries.values(), key=lambda entry: (_claim_order(entry["claim"]), entry["study"], entry["test"]))
 
 
@@ -74,10 +81,14 @@ def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]
 def totals(entries: Sequence[Entry]) -> str:
     """Count the verdicts in words."""
     counts = {name: sum(entry["verdict"] == name for entry in entries) for name in _VERDICTS}
-    expected = sum(entry["verdict"] == "fails" and entry["expected"] is not None for entry in entries)
+    failing = [entry for entry in entries if entry["verdict"] == "fails"]
+    kinds = {
+        "expected": sum(entry["expected"] is not None for entry in failing),
+        "good news": sum(entry["is_good_news"] for entry in failing),
+    }
     parts = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items()]
-    if expected:
-        parts[1] += f" ({expected} expected)"
+    if of_which := ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count):
+        parts[1] += f" ({of_which})"
     return ", ".join(parts)
 
 
@@ -145,7 +156,7 @@ def _cells(same: Sequence[Entry], of: int) -> tuple[str, ...]:
         worst["claim"],
         worst["study"],
         worst["metric"],
-        f"{worst['verdict']} {len(same)}/{of}",
+        f"{worst['verdict']} {len(same)}/{of}" + " (good news)" * all(entry["is_good_news"] for entry in same),
         _label(worst["subject"]),
         in_unit(worst["value"], percent=worst["percent"]),
         worst["relation"].partition(" (")[0],

@@ -281,6 +281,16 @@ def higher(comparison: Comparison, by: float = 0.0) -> Judgement:
     return _pointing(judgement, comparison, f"> {first.text(by)}")
 
 
+def no_lower(comparison: Comparison, margin: float) -> Judgement:
+    """Judge: the first figure is not lower than the second by more than a margin."""
+    return _not_beyond(comparison, -margin, ">=")
+
+
+def no_higher(comparison: Comparison, margin: float) -> Judgement:
+    """Judge: the first figure is not higher than the second by more than a margin."""
+    return _not_beyond(comparison, margin, "<=")
+
+
 def never_rises(comparisons: Sequence[Comparison], slack: float) -> Judgement:
     """Judge: along a curve no point lies more than `slack` above the one before it.
 
@@ -335,6 +345,20 @@ def _against(figure: Figure, sign: str, bound: float) -> Judgement:
     margin = way * (figure.estimate.value - bound)
     question = Question(figure.estimate, sign, bound)
     return _judge((question,), figure, f"{sign} {figure.text(bound)}", bound, margin)
+
+
+def _not_beyond(comparison: Comparison, by: float, sign: str) -> Judgement:
+    """Judge on which side of the second figure, moved by `by`, the first one lies."""
+    first, second = comparison.first, comparison.second
+    bound, way = second.estimate.value + by, 1 if sign == ">=" else -1
+    judgement = _judge(
+        (Question(comparison.difference, sign, by),),
+        first,
+        f"{sign} {first.text(bound)} ({second.subject}{_offset(first, -by)})",
+        bound,
+        way * (first.estimate.value - bound),
+    )
+    return _pointing(judgement, comparison, f"{sign} {first.text(by)}")
 
 
 def _judge(questions: tuple[Question, ...], figure: Figure, relation: str, bound: float, margin: float) -> Judgement:

@@ -11,7 +11,7 @@ from harness.studies.quantities import IMAGENET_TOP1, transfer_accuracy, whitebo
 from harness.suite.parameters import (
     Cast,
     dearest_first,
-    drop_unpublished,
+    drop_unanswerable,
     expect_failures,
     measuring_plan,
     parametrize,
@@ -183,5 +183,5 @@ def test_attacks_that_the_author_did_not_run_are_no_tests_of_the_published_study
         Item("live", study="paper", quantity=standard),
         Item("of_no_claim"),
     ]
-    drop_unpublished(items)
+    drop_unanswerable(items)
     assert names(items) == ["kept", "live", "of_no_claim"]

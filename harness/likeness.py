@@ -1,0 +1,263 @@
+"""Whether a classifier's figures are those that were recorded of another: each within a tolerance of its own.
+
+On the very images of the recorded figure, what may lie between the two is rounding alone: by how many images that
+changes was measured (`reference/noise_floor.csv`, `docs/noise_floor.py`). On other images of the same kind it is the
+draw of the images beside.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+from harness import recorded
+from harness.errors import HarnessError, NotMeasured
+from harness.references import RecordedFigure, Reference
+from harness.studies.live import LiveStudy
+from harness.studies.quantities import Quantity
+from harness.studies.study import Provenance
+from harness.verdicts.rules import Figure, Judgement, Verdict, within
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+"""From the finest to the coarsest."""
+
+RERUN = 0.0009
+"""How far a re-run of published figures may come out otherwise, half a printed digit included."""
+
+# Frames of a sequence, and the transitions between them.
+_FRAMES, _TRANSITIONS = 31, 30
+# How many images' top 5 change for one whose top 1 does, and the ranks that a change moves, as measured.
+_TOP5_CHANGES, _RANKS = 5, 2
+# Images that RMS-CE averages over before it squares.
+_BIN = 100
+# Of stimuli, about how many are asked for one that is decided for its shape or its texture.
+_ASKED = 2
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """One figure beside the recorded one.
+
+    Attributes:
+        quantity: Of what.
+        judgement: Whether it is within its tolerance; `not_run`, with the reason, where that can't be said.
+        recorded: The recorded figure; None where there is none.
+        tolerance: How far from it the figure may lie; None where nothing is compared.
+    """
+
+    quantity: Quantity
+    judgement: Judgement
+    recorded: float | None = None
+    tolerance: float | None = None
+
+
+def compare(
+    study: LiveStudy, subject: str, reference: Reference, quantities: Iterable[Quantity], *, alpha: float, weights: str
+) -> list[Likeness]:
+    """Hold a classifier's figures against recorded ones, all of them.
+
+    Args:
+        study: Where it is measured.
+        subject: Which classifier.
+        reference: Whose figures.
+        quantities: Which figures.
+        alpha: How often figures of the same classifier may be told to differ, each.
+        weights: As coarse as which precision its weights were rounded, beside the recorded ones; empty for not at all.
+
+    Raises:
+        HarnessError: A classifier or its data is bad; what is merely not to be had is told in its row.
+    """
+    rows = []
+    for quantity in quantities:
+        known = reference.figures.get(quantity.key)
+        try:
+            if known is None:
+                raise NotMeasured(f"of {reference.name} no such figure is recorded")
+            rows.append(_compared(study, subject, reference.name, known, quantity, alpha, weights))
+        except NotMeasured as reason:
+            judgement = Judgement(Verdict.NOT_RUN, None, "", None, 0.0, (str(reason),))
+            rows.append(Likeness(quantity, judgement, known.value if known else None))
+    return rows
+
+
+def _compared(
+    study: LiveStudy, subject: str, name: str, known: RecordedFigure, quantity: Quantity, alpha: float, weights: str
+) -> Likeness:
+    figure = study.figure(quantity, subject)
+    if differs := replace(figure, tags=known.tags).unlike(figure):
+        raise NotMeasured(f"the recorded figure of {name} is of another attack: {differs}")
+    provenance = study.provenance(quantity, subject)
+    tolerance, why = tolerance_of(
+        quantity,
+        figure,
+        provenance,
+        known,
+        alpha=alpha,
+        weights=weights,
+        of_same_images=study.is_published(quantity) or known.images == study.population(quantity),
+    )
+    judgement = within(figure.as_exact(), known.value, tolerance).because(why)
+    return Likeness(quantity, judgement, known.value, tolerance)
+
+
+def tolerance_of(
+    quantity: Quantity,
+    figure: Figure,
+    provenance: Provenance,
+    known: RecordedFigure,
+    *,
+    alpha: float,
+    weights: str = "",
+    of_same_images: bool,
+) -> tuple[float, str]:
+    """Tell how far a figure may lie from the recorded one, if it is the same classifier's.
+
+    On the same images, s (z sqrt(f / n) + 1.5 / n): of n images a share f changes by rounding, up as often as down, and
+    each moves the figure by s / n (`scale`). Beside that, where the images are only drawn from the same ones, the
+    half-widths of both intervals; for published figures, what lies between re-runs, and under attack the luck of
+    their random targets and starts, z sqrt(2 p (1 - p) / n).
+
+    Args:
+        quantity: Of what.
+        figure: The figure.
+        provenance: What it rests on.
+        known: The recorded figure.
+        alpha: How often it may lie farther off, both sides together.
+        weights: As coarse as which precision its weights were rounded; empty for not at all.
+        of_same_images: Whether as many images were recorded of as there are: without it being recorded which they were,
+            they are taken for the same.
+
+    Returns:
+        The tolerance, in the figure's unit, and what it is made of, in words.
+
+    Raises:
+        NotMeasured: The two can't be compared: other images, or another protocol.
+    """
+    is_published = not known.data
+    if is_published and not of_same_images:
+        raise NotMeasured(
+            f"the recorded figure is of {known.images:,} images of {quantity.benchmark}, and these are others"
+        )
+    if not is_published:
+        _require_same(quantity, figure, provenance, known)
+    attacked = quantity.attack is not None
+    images, z = figure.estimate.images, NormalDist().inv_cdf(1 - alpha / 2)
+    precision = _coarsest(
+        (provenance.settings.get("precision", ""), known.settings.get("precision", ""), weights, "fp32")
+    )
+    share = noise_floor(precision, attacked=attacked)
+    counted = min(images, _BIN) if quantity.metric == "rms_ce" else images
+    tolerance = scale(quantity) * (z * math.sqrt(share / counted) + 1.5 / counted)
+    parts = [f"{precision} rounding of {images:,} images"]
+    is_same_seed = known.settings.get("seed") == provenance.settings.get("seed")
+    is_same_draw = known.images == images and (is_same_seed or of_same_images)
+    if is_published:
+        tolerance += RERUN
+        parts.append("re-runs")
+        if attacked:
+            tolerance += z * math.sqrt(2 * known.value * (1 - known.value) / images)
+            parts.append("random targets")
+    if known.images != images or not (is_published or is_same_draw):
+        tolerance += _half_width(figure.estimate.interval) + _half_width(known.interval)
+        parts.append("the draw of the images")
+    return tolerance, "tolerance: " + ", ".join(parts)
+
+
+def noise_floor(precision: str, *, attacked: bool) -> float:
+    """Give the share of images that rounding changes: of the classifier that was measured to change most.
+
+    At least what three images of all would be, since none of so many may be luck.
+
+    Args:
+        precision: `fp32` (other batches and threads), `tf32` or `bf16`.
+        attacked: Whether outcomes of attacks are asked for, and not classes.
+    """
+    metric = "changed_under_attack" if attacked else "changed"
+    rows = [
+        row
+        for row in recorded.table("noise_floor").values()
+        if row.metric == metric and PRECISIONS.index(row.model) <= PRECISIONS.index(precision)
+    ]
+    finest = [row for row in rows if row.model == precision]
+    return max(3 / sum(row.images for row in finest), *(row.value for row in rows))
+
+
+def scale(quantity: Quantity) -> float:
+    """Tell by how much an image's change moves a figure, where it moves a share of images by one.
+
+    Metrics that are divided by AlexNet's go by the root mean square of what they are multiplied with. A changed frame
+    changes at most two of a sequence's 30 transitions; a top-5 distance changes for five frames where a top 1 does for
+    one, by about two ranks. Shape bias is of the half of all stimuli that are decided, and AURRA of means from the most
+    confident image on: the square root of two. Twice for rel. mCE, whose clean error changes beside.
+    """
+    flips = math.sqrt(_FRAMES) * 2 / _TRANSITIONS
+    distances = flips * math.sqrt(_TOP5_CHANGES) * _RANKS
+    clean = recorded.alexnet_clean_error()
+    scales: Mapping[str, float] = {
+        "mce": _root_mean_square(1 / error for error in recorded.alexnet_corruption_errors().values()),
+        "rel_mce": 2
+        * _root_mean_square(1 / (error - clean) for error in recorded.alexnet_corruption_errors().values()),
+        "mfr": flips * _root_mean_square(1 / flip for flip in recorded.alexnet_flip_probabilities().values()),
+        "mean_top5_distance": distances,
+        "shape_bias": float(_ASKED),
+        "shape_in_top5": math.sqrt(_TOP5_CHANGES),
+        "texture_in_top5": math.sqrt(_TOP5_CHANGES),
+        "aurra": math.sqrt(2),
+    }
+    if quantity.metric == "mt5d":
+        return distances * _root_mean_square(1 / each for each in recorded.alexnet_top5_distances().values())
+    return scales.get(quantity.metric, 1.0)
+
+
+def table(rows: Sequence[Likeness], name: str) -> list[str]:
+    """Lay all figures out beside the recorded ones, in a table for a terminal.
+
+    Args:
+        rows: The figures.
+        name: Whose figures were recorded.
+    """
+    told = [f"{'figure':40}{'recorded':>12}{'got':>12}{'tolerance':>12}{'images':>11}"]
+    for row in rows:
+        figure = row.judgement.figure
+
+        def cell(number: float | None, percent: bool = row.quantity.percent) -> str:
+            return "-" if number is None else f"{100 * number:.2f} %" if percent else f"{number:.4f}"
+
+        numbers = (row.recorded, figure.estimate.value if figure else None, row.tolerance)
+        images = f"{figure.estimate.images:,}" if figure else "-"
+        verdict = {Verdict.HOLDS: "within", Verdict.FAILS: "OUTSIDE"}.get(row.judgement.verdict, "not compared")
+        line = f"{row.quantity.key:40}" + "".join(f"{cell(number):>12}" for number in numbers) + f"{images:>11}"
+        told.append(f"{line}  {verdict}" + (f": {row.judgement.reason}" if figure is None else ""))
+    return told
+
+
+def _require_same(quantity: Quantity, figure: Figure, provenance: Provenance, known: RecordedFigure) -> None:
+    """See that a figure and a recorded one are of the same data and protocol.
+
+    Raises:
+        NotMeasured: They are not.
+    """
+    other = [name for name, listing in provenance.data.items() if known.data.get(name) != listing]
+    if other:
+        raise NotMeasured(f"the recorded figure is of other images of {', '.join(other)}")
+    now, then = (_how(protocol) for protocol in (figure.protocol, known.protocol))
+    if now != then:
+        raise NotMeasured(f"the recorded figure was measured otherwise: {then}, and this one: {now}")
+
+
+def _how(protocol: str) -> str:
+    """Strip a protocol of its precision and seed, which are looked at apart."""
+    return protocol.rpartition(", seed ")[0].rpartition(", ")[0] or protocol
+
+
+def _coarsest(precisions: Iterable[str]) -> str:
+    return max((each for each in precisions if each in PRECISIONS), key=PRECISIONS.index)
+
+
+def _half_width(interval: tuple[float, float] | None) -> float:
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def _root_mean_square(numbers: Iterable[float]) -> float:
+    squares = [number**2 for number in numbers]
+    return math.sqrt(sum(squares) / len(squares))

@@ -1,0 +1,59 @@
+"""A new checkpoint: is it sound, is it like what was recorded, and is it worse than another one?
+
+Asked of the classifier that `--candidate` names, beside all of the paper's claims that can be asked of one.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.studies.quantities import IMAGENET_TOP1, MEASURED, PUBLISHED
+from harness.verdicts.estimates import Estimate
+from harness.verdicts.rules import above, at_most
+
+EVERYTHING = [pytest.param(quantity, id=quantity.key.replace(" ", "_")) for quantity in (*PUBLISHED, *MEASURED)]
+
+# Accuracy that a classifier has by chance is one in as many as there are classes; of a sound one, at least so often that.
+TIMES_CHANCE = 5
+
+
+@pytest.mark.claim("H1")
+@pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
+def test_clean_accuracy_is_above_chance(study, candidate, quantity, verdict):
+    """H1: top-1 accuracy on clean images is at least five times that of chance."""
+    judgement = above(study.figure(quantity, candidate), TIMES_CHANCE / 1000)
+    assert verdict(judgement if judgement else judgement.because(lambda: str(study.diagnosis(candidate))))
+
+
+@pytest.mark.claim("H2")
+@pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
+def test_no_other_reading_does_better(study, candidate, quantity, verdict):
+    """H2: no other order of channels or classes, range or normalisation of pixels has a higher clean accuracy.
+
+    Of a figure that another reading raises, half a point is luck; what is told is beyond that, by an exact paired test.
+    """
+    found = study.diagnosis(candidate)
+    gain = found.best.accuracy - found.accuracy if found.best else 0.0
+    figure = replace(
+        study.figure(quantity, candidate),
+        metric="gain_by_another_reading",
+        title="accuracy that another reading of its images or classes gains",
+        estimate=Estimate.exact(gain, found.images),
+    )
+    judgement = at_most(figure, 0)
+    assert verdict(judgement if judgement else judgement.because(str(found)))
+
+
+@pytest.mark.claim("L1")
+@pytest.mark.parametrize("quantities", [pytest.param((*PUBLISHED, *MEASURED), id="figures")])
+def test_figures_are_like_the_recorded_ones(study, candidate, quantities, likeness, verdicts):
+    """L1: each figure is, within its tolerance, the one that is recorded of the classifier that --expect-like names."""
+    rows, table = likeness(study, candidate, quantities)
+    assert verdicts([row.judgement for row in rows], [row.quantity.metric for row in rows], table)
+
+
+@pytest.mark.claim("A1")
+@pytest.mark.parametrize("quantity", EVERYTHING)
+def test_candidate_is_no_worse(study, candidate, against, quantity, margin, verdict):
+    """A1: by no metric is the candidate worse, by more than --margin, than the classifier that --against names."""
+    assert verdict(quantity.no_worse(study.compare(quantity, candidate, against), margin))
