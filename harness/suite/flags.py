@@ -9,6 +9,7 @@ from harness.protocols.attacks import EPS, LADDER, NAMES, RESTARTS, SURROGATE
 from harness.protocols.maximizing import SHOWN_UNITS, STEPS
 
 DEFAULT_RECORDS = ".robustness/records"
+DEFAULT_REFERENCES = ".robustness/references"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,21 @@ ATTACKING = (
            "FILE[,FILE...]"),
     Option("--grid", "maximize: draw the images into this PNG", "FILE"),
 )  # fmt: skip
+
+REFERENCES = Option(
+    "--references",
+    "folder of recorded classifiers, NAME.json each",
+    "DIR",
+    DEFAULT_REFERENCES,
+    ini="references",
+    env="ROBUSTNESS_REFERENCES",
+)
+
+RECORDING = (
+    REFERENCES,
+    Option("--attacks", "run the attacks too; without it they are recorded where the store has them complete"),
+    Option("--replace", "replace what is recorded under this name"),
+)
 
 DECIDING = (
     Option("--decide", "draw images only until each claim is decided, at error rate --alpha over all looks"),
