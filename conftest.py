@@ -1,6 +1,6 @@
 """Hooks and fixtures of the suite; what they do lives in `harness.suite`."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from data_fixtures.miniature.study import miniature
 from harness.errors import HarnessError, UsageError
+from harness.likeness import Likeness
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, pruning, summary
 from harness.suite.session import SuiteSession, share_cores
@@ -68,6 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     parameters.expect_failures(items)
     session.expect_failures(items)
     parameters.dearest_first(items, session.casts)
+    parameters.soundness_first(items)
     if session.decides:
         parameters.printed_last(items)
 
@@ -171,6 +173,42 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
         if not judgement:
             request.node.add_report_section("call", "verdict", str(judgement))
         return judgement
+
+    return take_down
+
+
+@pytest.fixture
+def margin(request: pytest.FixtureRequest) -> float:
+    """Give by how much the candidate may be worse than another classifier, in a metric's own unit."""
+    candidate = request.config.stash[SESSION].candidate
+    assert candidate
+    return candidate.margin
+
+
+@pytest.fixture
+def likeness(request: pytest.FixtureRequest) -> Callable[..., list[Likeness]]:
+    """Give the function that holds a classifier's figures against those that --expect-like names."""
+    return request.config.stash[SESSION].likeness
+
+
+@pytest.fixture
+def figures_hold(request: pytest.FixtureRequest) -> Callable[[Sequence[Likeness]], bool]:
+    """Give the function that takes down a judgement on each of several figures, and tells whether all hold.
+
+    A failure shows all of them in a table. Where none can be judged, that is a skip.
+    """
+
+    def take_down(rows: Sequence[Likeness]) -> bool:
+        __tracebackhide__ = True
+        session = request.config.stash[SESSION]
+        for row in rows:
+            claims.enter(request.node, row.judgement, alpha=session.request.alpha, metric=row.quantity.metric)
+        verdicts = {row.judgement.verdict for row in rows}
+        if verdicts == {Verdict.NOT_RUN}:
+            pytest.skip("; ".join(dict.fromkeys(row.judgement.reason for row in rows)))
+        if Verdict.FAILS in verdicts:
+            raise AssertionError("\n".join(session.likeness_table(rows)))
+        return True
 
     return take_down
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import data_cli
+from harness import data_cli, references
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, TooFewImages, UsageError, unknown
@@ -22,13 +22,22 @@ from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import Score, main_score, scores_of
 from harness.studies.live import Laboratory
-from harness.suite.flags import ATTACKING, DECIDING, MEASURING, Option, value_of
-from harness.suite.options import Request, read_drawing, read_need, read_request, resolve_device
+from harness.studies.quantities import Quantity
+from harness.suite.flags import ATTACKING, DECIDING, MEASURING, RECORDING, Option, value_of
+from harness.suite.options import (
+    Request,
+    read_attacks,
+    read_drawing,
+    read_need,
+    read_references,
+    read_request,
+    resolve_device,
+)
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import in_unit
 
-COMMANDS = ("measure", "compare", *data_cli.COMMANDS, "doctor")
+COMMANDS = ("measure", "compare", "record", *data_cli.COMMANDS, "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +101,38 @@ def compare(options: argparse.Namespace) -> int:
 
     decision = _decide(laboratory, main_score(need), one) if options.decide else None
     return _print(options, request, laboratory, need, {"first": first, "second": second}, one, decision)
+
+
+def record(options: argparse.Namespace) -> int:
+    """Measure all that the data allows of a classifier, and keep it under a name to hold others against."""
+    from harness.recording import record
+
+    name, spec = references.check_name(options.name), parse_spec(options.spec)
+    path = read_references(_getter(options)) / f"{name}.json"
+    references.require_free(path, replace=options.replace)
+    request, attacks = _request(options), read_attacks(_getter(options))
+    request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+    reference, reasons = record(name, spec, request, attacks, attack=options.attacks)
+    references.write(reference, path, replace=options.replace)
+    if options.json:
+        document = references.as_document(reference)
+        print(json.dumps({**document, "path": str(path), "not_recorded": reasons}, allow_nan=False))
+        return 0
+    environment = ", ".join(f"{name} {value}" for name, value in _environment(request).items())
+    print(f"{name} recorded in {path}: classifier {spec.text}, {environment}")
+    width = max(map(len, reference.figures)) + 3
+    for key, figure in reference.figures.items():
+        print(f"{key:{width}}{_recorded_text(references.QUANTITIES[key], figure)}")
+    _print_reasons("not recorded", reasons)
+    return 0
+
+
+def _recorded_text(quantity: Quantity, figure: references.RecordedFigure) -> str:
+    value = in_unit(figure.value, percent=quantity.percent)
+    if figure.interval is None or figure.alpha is None:
+        return f"{value:12}({figure.images:,} images)"
+    low, high = (in_unit(end, percent=quantity.percent) for end in figure.interval)
+    return f"{value:12}({figure.images:,} images, {100 * (1 - figure.alpha):g} % {low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -177,6 +218,10 @@ def _described(there: Mapping[str, Any]) -> str:
     return f"{there['folder']}, {there['images']:,} images{of}"
 
 
+# The options that a command takes beside those of measuring.
+_BESIDE = {"measure": ATTACKING, "compare": (*DECIDING, *ATTACKING), "record": RECORDING, "doctor": ()}
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong the way everything else here does."""
 
@@ -193,14 +238,14 @@ def _parser() -> _Parser:
     for function, positionals in (
         (measure, {"spec": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
         (compare, {"first": specs, "second": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
+        (record, {"name": "what to call it: letters, digits, '.', '_' and '-'", "spec": specs}),
         (doctor, {}),
     ):
         command = commands.add_parser(function.__name__, help=(function.__doc__ or "").partition("\n")[0])
         command.set_defaults(command=function)
         for name, text in positionals.items():
             command.add_argument(name, help=text)
-        deciding = DECIDING if function is compare else ()
-        for option in (*MEASURING, *deciding, *(ATTACKING if positionals else ())):
+        for option in (*MEASURING, *_BESIDE[function.__name__]):
             command.add_argument(option.flag, **option.keywords())
         command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
     data_cli.add_commands(commands)
@@ -286,10 +331,15 @@ def _print(
     width = max(24, *(len(name) + 3 for name in scores))
     for name, found in metrics.items():
         print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
+    _print_reasons("not measured", reasons)
+    return 0
+
+
+def _print_reasons(what: str, reasons: Mapping[str, str]) -> None:
+    """Say of what could not be had why, a line a reason."""
     for reason in dict.fromkeys(reasons.values()):
         names = [name for name, why in reasons.items() if why == reason]
-        print(f"not measured: {', '.join(names)}: {reason}")
-    return 0
+        print(f"{what}: {', '.join(names)}: {reason}")
 
 
 def _environment(request: Request) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from harness import recorded
-from harness.errors import HarnessError, NotMeasured
+from harness.errors import NotMeasured
 from harness.references import RecordedFigure, Reference
 from harness.studies.live import LiveStudy
 from harness.studies.quantities import Quantity

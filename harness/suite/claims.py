@@ -97,8 +97,15 @@ def statement_of(item: pytest.Item) -> str:
     return " ".join(doc.strip().partition("\n\n")[0].split())
 
 
-def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
-    """Put a judgement among the test's properties, where reports find it whatever process ran the test."""
+def enter(item: pytest.Item, judgement: Judgement, *, alpha: float, metric: str = "") -> None:
+    """Put a judgement among the test's properties, where reports find it whatever process ran the test.
+
+    Args:
+        item: The claim's test.
+        judgement: The judgement.
+        alpha: The error rate of the verdict.
+        metric: What it is of, where there is no figure; by default what the test's parameters say.
+    """
     figure = judgement.figure
     params = params_of(item)
     estimate = figure.estimate if figure else None
@@ -107,7 +114,7 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float) -> None:
         test=item.nodeid,
         study=str(params.get("study", "")),
         subject=figure.subject if figure else _asked_of(params),
-        metric=figure.metric if figure else getattr(params.get("quantity"), "metric", ""),
+        metric=figure.metric if figure else metric or getattr(params.get("quantity"), "metric", ""),
         statement=statement_of(item),
         verdict=judgement.verdict.value,
         value=estimate.value if estimate else None,

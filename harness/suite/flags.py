@@ -9,6 +9,7 @@ from harness.protocols.attacks import EPS, LADDER, NAMES, RESTARTS, SURROGATE
 from harness.protocols.maximizing import SHOWN_UNITS, STEPS
 
 DEFAULT_RECORDS = ".robustness/records"
+DEFAULT_REFERENCES = ".robustness/references"
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,30 @@ ATTACKING = (
     Option("--grid", "maximize: draw the images into this PNG", "FILE"),
 )  # fmt: skip
 
+REFERENCES = Option(
+    "--references",
+    "folder of recorded classifiers, NAME.json each",
+    "DIR",
+    DEFAULT_REFERENCES,
+    ini="references",
+    env="ROBUSTNESS_REFERENCES",
+)
+
 # One classifier that is asked all that can be asked of one.
 CANDIDATE = (
     Option("--candidate", "the classifier that -m candidate asks", "SPEC"),
     Option("--expect-like", "with --candidate: whose recorded figures its own must come near", "NAME"),
+    REFERENCES,
     Option("--against", "with --candidate: a classifier than which it must not be worse, image by image", "SPEC"),
     Option("--margin", "with --against: by how much it may be worse, of each metric; 0.005 by default", "SIZE"),
     Option("--xfails", "with --candidate: what it is expected to fail, a claim a line: ID, REASON", "FILE"),
 )  # fmt: skip
+
+RECORDING = (
+    REFERENCES,
+    Option("--attacks", "run the attacks too; without it they are recorded where the store has them complete"),
+    Option("--replace", "replace what is recorded under this name"),
+)
 
 DECIDING = (
     Option("--decide", "draw images only until each claim is decided, at error rate --alpha over all looks"),

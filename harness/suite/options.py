@@ -18,7 +18,7 @@ from harness.protocols.precision import PRECISIONS
 from harness.studies.drawing import Drawing
 from harness.studies.live import NORMALISER, Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.flags import ATTACKING, CANDIDATE, DATA, DECIDING, MEASURING, Option
+from harness.suite.flags import ATTACKING, CANDIDATE, DATA, DECIDING, MEASURING, REFERENCES, Option
 
 DEVICES = ("auto", "cpu", "cuda")
 MARGIN = 0.005
@@ -183,6 +183,17 @@ def read_drawing(get: Callable[[Option], Any], settings: Settings) -> Drawing | 
         return None
     seconds = None if budget is None else _seconds("--budget", budget)
     return Drawing(settings.images, seconds if settings.measure else 0.0)
+
+
+def read_references(get: Callable[[Option], Any]) -> Path:
+    """Check --references.
+
+    Raises:
+        UsageError: It is empty.
+    """
+    if not (folder := get(REFERENCES)):
+        raise UsageError("--references is empty; name a folder or leave it out")
+    return Path(folder).expanduser()
 
 
 def read_need(get: Callable[[Option], Any], benchmark: str) -> Need:

@@ -40,6 +40,7 @@ class Cast:
         normaliser: The classifier whose errors ImageNet-C's and -P's metrics are divided by; None where nothing is run.
         roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
         against: The classifier that the candidate must not be worse than, image by image; None for none.
+        like: Whose recorded figures the candidate's must come near; empty for nobody's.
     """
 
     study: str
@@ -50,6 +51,7 @@ class Cast:
     normaliser: Spec | None = None
     roles: Mapping[str, Spec] | None = None
     against: Spec | None = None
+    like: str = ""
 
     @property
     def everyone(self) -> tuple[Spec, ...]:
@@ -112,7 +114,7 @@ def parametrize(metafunc: pytest.Metafunc, casts: Sequence[Cast]) -> None:
     extra = next((each for each in _ROLES if names.issuperset(each)), ())
     rows, ids, marks = [], [], []
     for cast in casts:
-        if named and cast.study not in named:
+        if (named and cast.study not in named) or ("likeness" in names and not cast.like):
             continue
         for specs in cast.choices[extra]:
             rows.append((cast.study, *(spec.text for spec in specs)))
@@ -154,6 +156,11 @@ def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
         return -max((costs[text] for text in named), default=0.0)
 
     items.sort(key=place)
+
+
+def soundness_first(items: list[pytest.Item]) -> None:
+    """Put first what tells whether a classifier is sound: it is told while the classifier is loaded anyway."""
+    items.sort(key=lambda item: not claim_of(item).startswith("H"))
 
 
 def printed_last(items: list[pytest.Item]) -> None:

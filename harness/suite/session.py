@@ -84,7 +84,16 @@ class SuiteSession:
             measured = baseline if named["baseline"] else None
             asked = (self.candidate.spec,)
             self._live_casts.append(
-                Cast(CANDIDATE, measured, asked, CANDIDATE, surrogate, normaliser, against=self.candidate.against)
+                Cast(
+                    CANDIDATE,
+                    measured,
+                    asked,
+                    CANDIDATE,
+                    surrogate,
+                    normaliser,
+                    against=self.candidate.against,
+                    like=self.candidate.like,
+                )
             )
         self.casts = (
             parameters.published_cast(),

@@ -5,7 +5,7 @@ import pytest
 from harness.errors import UsageError
 from harness.suite import flags
 from harness.suite.flags import CLAIMS, MEASURING, Option, value_of
-from harness.suite.options import read_classifiers, read_request, resolve_device
+from harness.suite.options import read_candidate, read_classifiers, read_request, resolve_device
 
 PATH = Option("--data-root", "where", "DIR", "from default", ini="data_root", env="ROBUSTNESS_DATA")
 
@@ -91,6 +91,69 @@ def test_classifiers_that_are_not_understood_are_told(classifiers, baseline, mes
         read_classifiers(classifiers, baseline)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def candidate_of(baseline=None, **given):
+    return read_candidate(lambda option: given.get(option.dest), baseline)
+
+
+@pytest.mark.parametrize(
+    ("given", "baseline", "message"),
+    [
+        ({"against": "alexnet"}, None, "--against goes with --candidate SPEC; add that, or leave it out"),
+        ({"expect_like": "mine"}, None, "--expect-like goes with --candidate SPEC; add that, or leave it out"),
+        ({"xfails": "f"}, None, "--xfails goes with --candidate SPEC; add that, or leave it out"),
+        ({"candidate": "alexnet", "margin": "0"}, None, "--margin goes with --against SPEC; add that, or leave it out"),
+        (
+            {"candidate": "alexnet", "against": "resnext50_32x4d", "margin": "-1"},
+            None,
+            "--margin '-1' is not a number in [0, 1), e.g. 0.005 for half a point",
+        ),
+        (
+            {"candidate": "alexnet", "against": "resnext50_32x4d", "margin": "nan"},
+            None,
+            "--margin 'nan' is not a number in [0, 1), e.g. 0.005 for half a point",
+        ),
+        (
+            {"candidate": "alexnet", "against": "alexnet"},
+            None,
+            "--against names the candidate itself; name another classifier, or leave it out",
+        ),
+        (
+            {"candidate": "alexnet"},
+            "alexnet",
+            "--baseline names the candidate itself; name another classifier, or leave it out",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_candidate_is_told(given, baseline, message):
+    with pytest.raises(UsageError) as caught:
+        candidate_of(baseline, **given)
+    assert str(caught.value) == message
+
+
+def test_a_candidate_is_read():
+    found = candidate_of(candidate="alexnet", against="resnext50_32x4d", expect_like="mine", xfails="~/x")
+    assert (found.spec.name, found.against.name, found.like) == ("alexnet", "resnext50_32x4d", "mine")
+    assert found.margin == 0.005
+    assert found.xfails.is_absolute()
+    assert candidate_of(candidate="alexnet", against="resnext50_32x4d", margin="0").margin == 0
+    assert candidate_of() is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (("-m", "candidate"), "-m candidate asks the classifier that --candidate SPEC names; add that"),
+        (("-m", "full", "--candidate", "alexnet"), "--candidate names whom -m candidate asks; add that"),
+        (("-m", "candidate", "--candidate", "alexnt"), "unknown classifier 'alexnt'; known: alexnet"),
+    ],
+)
+def test_a_candidate_is_named_exactly_where_it_is_asked(run_suite, typed, told):
+    run = run_suite(*typed)
+    assert run.code == 4
+    assert told in run.err
+    assert "Traceback" not in run.err
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch):

@@ -16,6 +16,7 @@ from harness.suite.parameters import (
     measuring_plan,
     parametrize,
     published_cast,
+    soundness_first,
 )
 
 BIG, SMALL, BASE, SURROGATE = "resnext101_32x48d_wsl", "resnext50_32x4d", "resnext101_32x8d", "alexnet"
@@ -35,6 +36,9 @@ class Item:
 
     def iter_markers(self, name):
         return (mark for mark in self.marks if mark.name == name)
+
+    def get_closest_marker(self, name):
+        return next(self.iter_markers(name), None)
 
     def add_marker(self, mark):
         self.marks.append(mark.mark)
@@ -107,6 +111,73 @@ def test_a_test_can_name_the_only_studies_that_it_is_asked_of():
     metafunc = Asked("study", "subject", claim=False, studies=["published"])
     parametrize(metafunc, [published_cast(), CAST])
     assert {row[0] for row in metafunc.rows} == {"published"}
+
+
+CANDIDATE = Cast(
+    "candidate", None, (parse_spec(BIG),), "candidate", parse_spec(SURROGATE), parse_spec("alexnet"),
+    against=parse_spec(SMALL), like="mine",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids"),
+    [
+        (("study",), ["candidate"]),
+        (("study", "subject"), [f"candidate-{BIG}"]),
+        (("study", "classifier"), [f"candidate-{BIG}"]),
+        (("study", "extreme"), [f"candidate-{BIG}"]),
+        (("study", "candidate"), [f"candidate-{BIG}"]),
+        (("study", "candidate", "against"), [f"candidate-{BIG}-{SMALL}"]),
+        (("study", "baseline"), []),
+        (("study", "surrogate"), []),
+        (("study", "normaliser"), []),
+        (("study", "narrower", "wider"), []),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("cast", [CANDIDATE, replace(CANDIDATE, baseline=parse_spec(BASE))], ids=["", "with_baseline"])
+def test_nothing_is_asked_of_those_that_a_candidate_is_compared_with(cast, asked, ids):
+    metafunc = Asked(*asked)
+    parametrize(metafunc, [cast])
+    assert metafunc.ids == ids
+
+
+def test_only_a_candidate_is_asked_what_candidates_are():
+    metafunc = Asked("study", "candidate")
+    parametrize(metafunc, [published_cast(), CAST, CANDIDATE])
+    assert metafunc.ids == [f"candidate-{BIG}"]
+
+
+def test_likeness_is_asked_where_it_is_said_to_whom():
+    for cast, ids in ((CANDIDATE, [f"candidate-{BIG}"]), (replace(CANDIDATE, like=""), [])):
+        metafunc = Asked("study", "candidate", "likeness")
+        parametrize(metafunc, [cast])
+        assert metafunc.ids == ids
+
+
+def test_a_baseline_is_measured_for_claims_and_not_for_what_is_asked_of_the_candidate_alone():
+    cast = replace(CANDIDATE, baseline=parse_spec(BASE))
+    of_both = Item("claim", pytest.mark.needs("imagenet-c"), study="candidate", subject=BIG)
+    alone = Item("alone", pytest.mark.needs("imagenet"), study="candidate", candidate=BIG)
+    beside = Item("beside", pytest.mark.needs("imagenet-a"), study="candidate", candidate=BIG, against=SMALL)
+    assert planned([of_both, alone, beside], [cast]) == {
+        BIG: ["imagenet-c", "imagenet", "imagenet-a"],
+        BASE: ["imagenet-c"],
+        SMALL: ["imagenet-a"],
+    }
+    assert planned([of_both], [CANDIDATE]) == {BIG: ["imagenet-c"]}
+
+
+def test_a_test_that_no_study_has_a_classifier_for_is_dropped():
+    items = [Item("kept", study="paper"), Item("dropped", study=object()), Item("of_no_claim")]
+    drop_unanswerable(items)
+    assert names(items) == ["kept", "of_no_claim"]
+
+
+def test_soundness_is_asked_first():
+    items = [Item(claim, pytest.mark.claim(claim)) for claim in ("C1", "H1", "T1", "H2", "N1")]
+    soundness_first(items)
+    assert names(items) == ["H1", "H2", "C1", "T1", "N1"]
 
 
 def test_a_known_failure_is_expected_where_all_its_parameters_match():

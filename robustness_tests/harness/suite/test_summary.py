@@ -13,7 +13,7 @@ ENTRY = {
     "claim": "C1", "test": "t.py::test_it", "study": "paper", "subject": "alexnet", "metric": "mce", "statement": "",
     "verdict": "holds", "value": 0.5, "bound": 0.6, "interval": [0.4, 0.55], "alpha": 0.001, "images": 3750000,
     "protocol": "classify", "reason": None, "relation": "< 60 % (resnext101_32x8d)", "margin": 0.1, "percent": True,
-    "expected": None,
+    "expected": None, "is_good_news": False,
 }  # fmt: skip
 
 

@@ -61,6 +61,28 @@ def test_lower_and_its_mirror_image_higher(first, width, by, verdict):
     assert rules.higher(comparison(1 - first, 0.6, width), by).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("first", "width", "margin", "verdict"),
+    [
+        pytest.param(0.4, 0.0, 0.0, HOLDS, id="tie"),
+        pytest.param(0.395, 0.004, 0.01, HOLDS, id="within_the_margin"),
+        pytest.param(0.395, 0.006, 0.01, UNDECIDED, id="in_doubt"),
+        pytest.param(0.38, 0.005, 0.01, FAILS, id="beyond_the_margin"),
+        pytest.param(0.9, 0.05, 0.0, HOLDS, id="far_better"),
+    ],
+)
+def test_no_lower_and_its_mirror_image_no_higher(first, width, margin, verdict):
+    assert rules.no_lower(comparison(first, 0.4, width), margin).verdict is verdict
+    assert rules.no_higher(comparison(1 - first, 0.6, width), margin).verdict is verdict
+
+
+def test_no_lower_says_what_it_needs():
+    judgement = rules.no_lower(comparison(0.38, 0.4, 0.005), 0.01)
+    assert (judgement.relation, judgement.bound) == (">= 39 % (b minus 1 %)", pytest.approx(0.39))
+    assert judgement.margin == pytest.approx(-0.01)
+    assert judgement.reason == "paired difference to b -2 % (-2.5 % to -1.5 %), >= -1 % needed"
+
+
 def test_never_rises_allows_the_slack_and_no_more():
     falling = [comparison(0.5, 0.6), comparison(0.504, 0.5), comparison(0.1, 0.504)]
     assert rules.never_rises(falling, slack=0.005).verdict is HOLDS
