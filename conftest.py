@@ -10,6 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from data_fixtures.miniature.study import miniature
 from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
+from harness.studies.live import LiveStudy
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, pruning, summary
 from harness.suite.session import SuiteSession, share_cores
@@ -192,13 +193,13 @@ def likeness(request: pytest.FixtureRequest) -> Callable[..., list[Likeness]]:
 
 
 @pytest.fixture
-def figures_hold(request: pytest.FixtureRequest) -> Callable[[Sequence[Likeness]], bool]:
+def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Sequence[Likeness]], bool]:
     """Give the function that takes down a judgement on each of several figures, and tells whether all hold.
 
     A failure shows all of them in a table. Where none can be judged, that is a skip.
     """
 
-    def take_down(rows: Sequence[Likeness]) -> bool:
+    def take_down(study: LiveStudy, subject: str, rows: Sequence[Likeness]) -> bool:
         __tracebackhide__ = True
         session = request.config.stash[SESSION]
         for row in rows:
@@ -207,7 +208,7 @@ def figures_hold(request: pytest.FixtureRequest) -> Callable[[Sequence[Likeness]
         if verdicts == {Verdict.NOT_RUN}:
             pytest.skip("; ".join(dict.fromkeys(row.judgement.reason for row in rows)))
         if Verdict.FAILS in verdicts:
-            raise AssertionError("\n".join(session.likeness_table(rows)))
+            raise AssertionError("\n".join(session.likeness_table(study, subject, rows)))
         return True
 
     return take_down

@@ -7,16 +7,17 @@ draw of the images beside.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from harness import recorded
+from harness.classifiers.tensors import TensorSummary, differences
 from harness.errors import NotMeasured
+from harness.recording import as_recorded
 from harness.references import RecordedFigure, Reference
 from harness.studies.live import LiveStudy
 from harness.studies.quantities import Quantity
-from harness.studies.study import Provenance
-from harness.verdicts.rules import Figure, Judgement, Verdict, within
+from harness.verdicts.rules import Judgement, Verdict, within
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 """From the finest to the coarsest."""
@@ -24,6 +25,8 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 RERUN = 0.0009
 """How far a re-run of published figures may come out otherwise, half a printed digit included."""
 
+# By the narrowest type that holds a tensor's numbers, the precision that it has.
+_HALVES = {"bfloat16": "bf16", "float16": "fp16"}
 # Frames of a sequence, and the transitions between them.
 _FRAMES, _TRANSITIONS = 31, 30
 # How many images' top 5 change for one whose top 1 does, and the ranks that a change moves, as measured.
@@ -52,7 +55,7 @@ class Likeness:
 
 
 def compare(
-    study: LiveStudy, subject: str, reference: Reference, quantities: Iterable[Quantity], *, alpha: float, weights: str
+    study: LiveStudy, subject: str, reference: Reference, quantities: Iterable[Quantity], *, alpha: float
 ) -> list[Likeness]:
     """Hold a classifier's figures against recorded ones, all of them.
 
@@ -62,35 +65,51 @@ def compare(
         reference: Whose figures.
         quantities: Which figures.
         alpha: How often figures of the same classifier may be told to differ, each.
-        weights: As coarse as which precision its weights were rounded, beside the recorded ones; empty for not at all.
 
     Raises:
         HarnessError: A classifier or its data is bad; what is merely not to be had is told in its row.
     """
+    weights = rounding(reference.tensors, study.tensors(subject))
     rows = []
     for quantity in quantities:
         known = reference.figures.get(quantity.key)
         try:
             if known is None:
                 raise NotMeasured(f"of {reference.name} no such figure is recorded")
-            rows.append(_compared(study, subject, reference.name, known, quantity, alpha, weights))
+            rows.append(_compared(study, subject, known, quantity, alpha, weights))
         except NotMeasured as reason:
             judgement = Judgement(Verdict.NOT_RUN, None, "", None, 0.0, (str(reason),))
             rows.append(Likeness(quantity, judgement, known.value if known else None))
     return rows
 
 
+def rounding(reference: Sequence[TensorSummary], candidate: Sequence[TensorSummary]) -> str:
+    """Tell how coarsely a candidate's weights are rounded beside recorded ones.
+
+    Args:
+        reference: Summaries of the recorded tensors; empty where nothing is known of them.
+        candidate: Summaries of the candidate's.
+
+    Returns:
+        `tf32` for half precision, which has as many bits, `bf16`, or empty for not at all.
+    """
+    found = differences(reference, candidate)
+    precision = found.precision
+    if found.kind == "unknown":
+        types = {each.dtype for each in candidate}
+        precision = (
+            "" if not types or types - set(_HALVES) else _HALVES["float16" if "float16" in types else "bfloat16"]
+        )
+    return {"fp16": "tf32", "bf16": "bf16"}.get(precision, "")
+
+
 def _compared(
-    study: LiveStudy, subject: str, name: str, known: RecordedFigure, quantity: Quantity, alpha: float, weights: str
+    study: LiveStudy, subject: str, known: RecordedFigure, quantity: Quantity, alpha: float, weights: str
 ) -> Likeness:
     figure = study.figure(quantity, subject)
-    if differs := replace(figure, tags=known.tags).unlike(figure):
-        raise NotMeasured(f"the recorded figure of {name} is of another attack: {differs}")
-    provenance = study.provenance(quantity, subject)
     tolerance, why = tolerance_of(
         quantity,
-        figure,
-        provenance,
+        as_recorded(figure, study.provenance(quantity, subject), alpha),
         known,
         alpha=alpha,
         weights=weights,
@@ -102,8 +121,7 @@ def _compared(
 
 def tolerance_of(
     quantity: Quantity,
-    figure: Figure,
-    provenance: Provenance,
+    found: RecordedFigure,
     known: RecordedFigure,
     *,
     alpha: float,
@@ -119,8 +137,7 @@ def tolerance_of(
 
     Args:
         quantity: Of what.
-        figure: The figure.
-        provenance: What it rests on.
+        found: The figure, as it would be recorded.
         known: The recorded figure.
         alpha: How often it may lie farther off, both sides together.
         weights: As coarse as which precision its weights were rounded; empty for not at all.
@@ -138,18 +155,15 @@ def tolerance_of(
         raise NotMeasured(
             f"the recorded figure is of {known.images:,} images of {quantity.benchmark}, and these are others"
         )
-    if not is_published:
-        _require_same(quantity, figure, provenance, known)
+    _require_same(found, known)
     attacked = quantity.attack is not None
-    images, z = figure.estimate.images, NormalDist().inv_cdf(1 - alpha / 2)
-    precision = _coarsest(
-        (provenance.settings.get("precision", ""), known.settings.get("precision", ""), weights, "fp32")
-    )
+    images, z = found.images, NormalDist().inv_cdf(1 - alpha / 2)
+    precision = _coarsest((found.settings["precision"], known.settings.get("precision", ""), weights))
     share = noise_floor(precision, attacked=attacked)
     counted = min(images, _BIN) if quantity.metric == "rms_ce" else images
     tolerance = scale(quantity) * (z * math.sqrt(share / counted) + 1.5 / counted)
     parts = [f"{precision} rounding of {images:,} images"]
-    is_same_seed = known.settings.get("seed") == provenance.settings.get("seed")
+    is_same_seed = known.settings.get("seed") == found.settings["seed"]
     is_same_draw = known.images == images and (is_same_seed or of_same_images)
     if is_published:
         tolerance += RERUN
@@ -158,7 +172,7 @@ def tolerance_of(
             tolerance += z * math.sqrt(2 * known.value * (1 - known.value) / images)
             parts.append("random targets")
     if known.images != images or not (is_published or is_same_draw):
-        tolerance += _half_width(figure.estimate.interval) + _half_width(known.interval)
+        tolerance += _half_width(found.interval) + _half_width(known.interval)
         parts.append("the draw of the images")
     return tolerance, "tolerance: " + ", ".join(parts)
 
@@ -209,13 +223,8 @@ def scale(quantity: Quantity) -> float:
     return scales.get(quantity.metric, 1.0)
 
 
-def table(rows: Sequence[Likeness], name: str) -> list[str]:
-    """Lay all figures out beside the recorded ones, in a table for a terminal.
-
-    Args:
-        rows: The figures.
-        name: Whose figures were recorded.
-    """
+def table(rows: Sequence[Likeness]) -> list[str]:
+    """Lay all figures out beside the recorded ones, in a table for a terminal."""
     told = [f"{'figure':40}{'recorded':>12}{'got':>12}{'tolerance':>12}{'images':>11}"]
     for row in rows:
         figure = row.judgement.figure
@@ -231,16 +240,20 @@ def table(rows: Sequence[Likeness], name: str) -> list[str]:
     return told
 
 
-def _require_same(quantity: Quantity, figure: Figure, provenance: Provenance, known: RecordedFigure) -> None:
-    """See that a figure and a recorded one are of the same data and protocol.
+def _require_same(found: RecordedFigure, known: RecordedFigure) -> None:
+    """See that a figure and a recorded one are of the same data and protocol, as far as that was recorded.
 
     Raises:
         NotMeasured: They are not.
     """
-    other = [name for name, listing in provenance.data.items() if known.data.get(name) != listing]
-    if other:
+    if differs := [name for name in found.tags if known.tags.get(name, found.tags[name]) != found.tags[name]]:
+        told = "; ".join(f"{name} {known.tags[name]}, and of this one {found.tags[name]}" for name in differs)
+        raise NotMeasured(f"the attack of the recorded figure is another: {told}")
+    if not known.data:
+        return
+    if other := [name for name, listing in found.data.items() if known.data.get(name) != listing]:
         raise NotMeasured(f"the recorded figure is of other images of {', '.join(other)}")
-    now, then = (_how(protocol) for protocol in (figure.protocol, known.protocol))
+    now, then = (_how(protocol) for protocol in (found.protocol, known.protocol))
     if now != then:
         raise NotMeasured(f"the recorded figure was measured otherwise: {then}, and this one: {now}")
 
@@ -251,7 +264,7 @@ def _how(protocol: str) -> str:
 
 
 def _coarsest(precisions: Iterable[str]) -> str:
-    return max((each for each in precisions if each in PRECISIONS), key=PRECISIONS.index)
+    return max((each for each in precisions if each), key=PRECISIONS.index)
 
 
 def _half_width(interval: tuple[float, float] | None) -> float:

@@ -1,7 +1,6 @@
 """Measures all that the data at hand allows of a classifier, through the store, to keep it as a reference."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 
 from harness.classifiers.loading import identity, load
@@ -55,7 +54,7 @@ def record(
     for key, quantity in asked.items():
         try:
             figure = study.figure(quantity, spec.text)
-            figures[key] = _recorded(figure, study.provenance(quantity, spec.text), request.alpha)
+            figures[key] = as_recorded(figure, study.provenance(quantity, spec.text), request.alpha)
         except NotMeasured as error:
             reasons[key] = str(error)
     if not figures:
@@ -109,7 +108,7 @@ def _laboratory(request: Request, plan: Mapping[Spec, list]) -> Laboratory:
     return Laboratory(request.roots, RecordStore(request.records), request.settings, plan, request.normaliser)
 
 
-def _recorded(figure: Figure, provenance: Provenance, alpha: float) -> RecordedFigure:
+def as_recorded(figure: Figure, provenance: Provenance, alpha: float) -> RecordedFigure:
     """Keep a figure with all that tells whether another one compares with it; specs are told by their labels."""
     protocol = figure.protocol
     for spec, label in provenance.labels.items():

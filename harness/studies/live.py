@@ -45,6 +45,7 @@ from harness.verdicts.rules import Comparison, Figure
 
 if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
+    from harness.classifiers.tensors import TensorSummary
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Laboratory:
             the settings say.
         always_normalise: Whether the normaliser is measured where its records are not there.
         drawing: How far a claim looks, where it looks again and again until it is decided; None to look once, at all.
+        summarised: Of which classifiers `tensors` will be asked: they are summarised while they are loaded.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Laboratory:
         prefix: Callable[[Spec, Need], int] | None = None,
         always_normalise: bool = False,
         drawing: Drawing | None = None,
+        summarised: Iterable[Spec] = (),
     ) -> None:
         self.settings = settings
         self._drawing = drawing
@@ -149,6 +152,8 @@ class Laboratory:
         self._loaded: dict[Spec, Classifier] = {}
         self._listings: dict[str, str] = {}
         self._weights: dict[Spec, str] = {}
+        self._summarised = frozenset(summarised)
+        self._tensors: dict[Spec, tuple[TensorSummary, ...]] = {}
 
     def dataset(self, benchmark: str, *, wait: bool = True) -> Dataset:
         """Open a benchmark, once; what is wrong with it is raised each time it is asked for.
@@ -428,7 +433,22 @@ class Laboratory:
             from harness.classifiers.loading import load
 
             self._loaded[spec] = load(spec, device=self.settings.device)
+            if spec in self._summarised:
+                self._summarise(spec)
         return self._loaded[spec]
+
+    def tensors(self, spec: Spec) -> tuple[TensorSummary, ...]:
+        """Summarise a classifier's tensors, once: it takes loading it, if that is not done anyway."""
+        if spec not in self._tensors:
+            self._load(spec)
+            self._summarise(spec)
+            self._let_go()
+        return self._tensors[spec]
+
+    def _summarise(self, spec: Spec) -> None:
+        from harness.classifiers.tensors import summarize_classifier
+
+        self._tensors[spec] = summarize_classifier(self._loaded[spec])
 
     def _weights_of(self, spec: Spec) -> str:
         """Give the hash of a classifier's weights, found once: it may take loading it."""
@@ -623,6 +643,10 @@ class LiveStudy(Study):
     def is_published(self, quantity: Quantity) -> bool:
         """Tell whether the images at hand are those of a quantity's published figures, or drawn from them."""
         return self._laboratory.is_published(quantity)
+
+    def tensors(self, subject: str) -> "tuple[TensorSummary, ...]":
+        """Summarise a classifier's tensors."""
+        return self._laboratory.tensors(self._specs[subject])
 
     def population(self, quantity: Quantity) -> int:
         """Count the images of which a quantity's are drawn."""

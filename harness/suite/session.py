@@ -11,16 +11,21 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from harness import likeness, references
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
+from harness.classifiers.tensors import differences
 from harness.engines.settings import default_workers
-from harness.errors import UsageError
+from harness.errors import DataError, NotMeasured, UsageError
+from harness.likeness import Likeness
 from harness.protocols.needs import Need
 from harness.records.store import RecordStore
+from harness.references import Reference
 from harness.studies.drawing import Drawing
 from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.planned import PlannedStudy
 from harness.studies.published import AS_PUBLISHED, PublishedStudy
+from harness.studies.quantities import Quantity
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
 from harness.suite.claims import CANDIDATE, claim_of, params_of
@@ -78,6 +83,7 @@ class SuiteSession:
         self.shipped = {each.cast.study: each for each in shipped(seed)}
         self.candidate = options.read_candidate(get, named["baseline"])
         _require_marked(config, self.candidate)
+        self._reference = self._find_reference(get)
         self._xfails = xfails.read(self.candidate.xfails) if self.candidate and self.candidate.xfails else ()
         self._live_casts = [Cast(PAPER, baseline, subjects, "full", surrogate, normaliser)]
         if self.candidate:
@@ -187,6 +193,35 @@ class SuiteSession:
     def decides(self) -> bool:
         """Whether images are drawn until claims are decided."""
         return self._drawing is not None
+
+    def likeness(self, study: LiveStudy, subject: str, quantities: Sequence[Quantity]) -> list[Likeness]:
+        """Hold a classifier's figures against those that --expect-like names.
+
+        Raises:
+            NotMeasured: Images are drawn until claims are decided, so they are other ones.
+        """
+        assert self._reference
+        if self.decides:
+            raise NotMeasured("--decide looks at as many images as decide claims; recorded figures are of certain ones")
+        return likeness.compare(study, subject, self._reference, quantities, alpha=self.request.alpha)
+
+    def likeness_table(self, study: LiveStudy, subject: str, rows: Sequence[Likeness]) -> list[str]:
+        """Lay a classifier's figures out beside those that --expect-like names, and say how its weights differ."""
+        assert self._reference
+        found = differences(self._reference.tensors, study.tensors(subject))
+        return [
+            f"{parse_spec(subject).label} is not like {self._reference.name} ({self._reference.source})",
+            *likeness.table(rows),
+            f"weights, beside the recorded ones: {found}",
+        ]
+
+    def _find_reference(self, get: Callable[[flags.Option], Any]) -> Reference | None:
+        """Find what is recorded of the classifier that --expect-like names; None where it names none."""
+        folder = options.read_references(get)
+        try:
+            return references.find(self.candidate.like, folder) if self.candidate and self.candidate.like else None
+        except DataError as error:
+            raise UsageError(str(error)) from error
 
     def look_further(self, name: str) -> bool:
         """Tell whether a claim of a study has more images to look at, which it looks at from now on."""
@@ -304,6 +339,7 @@ class SuiteSession:
             self.request.normaliser,
             pictures,
             drawing=self._drawing,
+            summarised=cast.subjects if cast.like else (),
         )
         return self._live_study(cast, laboratory, self.attacks)
 

@@ -32,9 +32,7 @@ def collect(reports: Iterable[Any]) -> list[dict[str, Any]]:
             expected = getattr(report, "wasxfail", None)
             if report.when != "teardown":
                 entries[report.nodeid, place] = {**value, "expected": expected or None}
-    unsound = {
-        entry["subject"] for entry in entries.values() if (entry["claim"], entry["verdict"]) == (SOUND, "fails")
-    }
+    unsound = {entry["subject"] for entry in entries.values() if (entry["claim"], entry["verdict"]) == (SOUND, "fails")}
     for entry in entries.values():
         entry["is_good_news"] &= entry["subject"] not in unsound
     return sorted(entries.values(), key=lambda entry: (_claim_order(entry["claim"]), entry["study"], entry["test"]))
