@@ -26,7 +26,7 @@ RERUN = 0.0009
 """How far a re-run of published figures may come out otherwise, half a printed digit included."""
 
 # By the narrowest type that holds a tensor's numbers, the precision that it has.
-_HALVES = {"bfloat16": "bf16", "float16": "fp16"}
+_HALVES = {"float16": "fp16", "bfloat16": "bf16"}
 # Frames of a sequence, and the transitions between them.
 _FRAMES, _TRANSITIONS = 31, 30
 # How many images' top 5 change for one whose top 1 does, and the ranks that a change moves, as measured.
@@ -97,9 +97,8 @@ def rounding(reference: Sequence[TensorSummary], candidate: Sequence[TensorSumma
     precision = found.precision
     if found.kind == "unknown":
         types = {each.dtype for each in candidate}
-        precision = (
-            "" if not types or types - set(_HALVES) else _HALVES["float16" if "float16" in types else "bfloat16"]
-        )
+        halves = [precision for kind, precision in _HALVES.items() if kind in types]
+        precision = halves[0] if halves and types <= set(_HALVES) else ""
     return {"fp16": "tf32", "bf16": "bf16"}.get(precision, "")
 
 
