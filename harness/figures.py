@@ -1,16 +1,27 @@
-"""The paper's figures, drawn from records."""
+"""Pictures drawn from records: the paper's figures, and contact sheets of images."""
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
-from harness.errors import HarnessError
+from harness.files import put_whole
 from harness.metrics.similarity import ssim
 from harness.protocols.maximizing import Maximize
 from harness.records.schema import Columns
 
 _INCHES_A_PICTURE = 1.5
+
+# Of contact sheets, in pixels.
+_SIDE, _BORDER, _GAP, _MARGIN = 224, 5, 14, 16
+_TEXT, _HEADING = 13, 20
+_LINE = 1.35  # height of a line of text, in its size
+_FEWEST_COLUMNS, _MOST_COLUMNS = 4, 6
+_PAPER, _INK = (250, 250, 248), (20, 20, 20)
 
 
 def draw_maximizing_images(maximize: Maximize, chunks: Iterable[Columns], path: Path, name: str) -> None:
@@ -57,8 +68,80 @@ def draw_maximizing_images(maximize: Maximize, chunks: Iterable[Columns], path: 
             axes[2 * row, 0].set_title("seed; beside it\nthe nearest images", fontsize=7)
             last = f"after {maximize.steps} steps"
             axes[2 * row + 1, 0].text(1, 0.5, last, ha="right", va="center", fontsize=8)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        FigureCanvasAgg(figure).print_png(str(path))  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise HarnessError(f"{path} can't be written ({error.strerror}); name another place") from error
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    put_whole(path, file.getvalue())
+
+
+class Line(NamedTuple):
+    """A line of text that is cut where it is too long.
+
+    Attributes:
+        text: What may be cut.
+        tail: What follows it and stays whole.
+    """
+
+    text: str
+    tail: str = ""
+
+
+class Tile(NamedTuple):
+    """One image of a contact sheet.
+
+    Attributes:
+        pixels: uint8, shape (side, side, 3), RGB; small ones are enlarged.
+        lines: What is written below it; all tiles of a sheet have as many.
+        colour: Of its border, as Pillow names colours.
+    """
+
+    pixels: NDArray[np.uint8]
+    lines: Sequence[Line]
+    colour: str
+
+
+def draw_contact_sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile], path: Path) -> None:
+    """Draw images side by side as a PNG, each 224 pixels wide with its text below it.
+
+    Args:
+        title: Written above all.
+        notes: Lines below the title.
+        tiles: The images, first one first, row by row; at least one.
+        path: Where to write; its folder is made.
+
+    Raises:
+        HarnessError: The file can't be written.
+    """
+    columns = min(_MOST_COLUMNS, max(_FEWEST_COLUMNS, len(tiles)))
+    step = _SIDE + 2 * _BORDER + _GAP
+    below = round(_LINE * _TEXT)
+    row_height = step + below * len(tiles[0].lines)
+    top = 2 * _MARGIN + round(_LINE * _HEADING) + below * len(notes)
+    width = 2 * _MARGIN + columns * step - _GAP
+    sheet = Image.new("RGB", (width, top + -(-len(tiles) // columns) * row_height), _PAPER)
+    pen, small, large = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT), ImageFont.load_default(_HEADING)
+    within = width - 2 * _MARGIN
+    pen.text((_MARGIN, _MARGIN), _fitting(Line(title), within, large), _INK, font=large)
+    for place, note in enumerate(notes):
+        y = _MARGIN + round(_LINE * _HEADING) + below * place
+        pen.text((_MARGIN, y), _fitting(Line(note), within, small), _INK, font=small)
+    for place, tile in enumerate(tiles):
+        row, column = divmod(place, columns)
+        x, y = _MARGIN + column * step, top + row * row_height
+        framed = _SIDE + 2 * _BORDER
+        pen.rectangle((x, y, x + framed - 1, y + framed - 1), tile.colour)
+        picture = Image.fromarray(tile.pixels).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+        sheet.paste(picture, (x + _BORDER, y + _BORDER))
+        for number, line in enumerate(tile.lines):
+            pen.text((x, y + framed + 3 + below * number), _fitting(line, framed, small), _INK, font=small)
+    file = io.BytesIO()
+    sheet.save(file, "PNG", optimize=True)
+    put_whole(path, file.getvalue())
+
+
+def _fitting(line: Line, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Give a line's text, as much of it as a width in pixels holds."""
+    text, end = line.text, line.tail
+    while text and font.getlength(text + end) > width:
+        text = text[:-1]
+        end = f"...{line.tail}"
+    return text + end

@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import HarnessError
+
 
 def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file whole before it takes the place of an older one; a failed write leaves that as it was.
@@ -28,3 +30,20 @@ def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def put_whole(path: Path, data: bytes) -> None:
+    """Write a file that a user asked for whole, and make its folder.
+
+    Args:
+        path: Where.
+        data: What.
+
+    Raises:
+        HarnessError: It can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_whole(path, data, durable=False)
+    except OSError as error:
+        raise HarnessError(f"{path} can't be written ({error.strerror}); name another place") from error
