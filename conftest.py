@@ -134,7 +134,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     entries = summary.collect(reports)
     if entries:
         terminalreporter.section("claims")
-        for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth):
+        for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth, labels=session.labels):
             terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
         terminalreporter.line(summary.totals(entries))
         if rates := summary.error_rates(entries, session.request.alpha):
@@ -142,6 +142,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
         terminalreporter.line(notice, yellow=True)
     try:
+        for line in session.write_changed(entries):
+            terminalreporter.line(line)
         if path := session.write_report(entries):
             terminalreporter.line(f"report: {path}")
     except HarnessError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
@@ -44,8 +45,10 @@ from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Comparison, Figure
 
 if TYPE_CHECKING:
+    from harness.changed import Changed
     from harness.classifiers.classifier import Classifier
     from harness.classifiers.tensors import TensorSummary
+    from harness.diagnosis import Diagnosis
 
 T = TypeVar("T")
 
@@ -154,6 +157,7 @@ class Laboratory:
         self._weights: dict[Spec, str] = {}
         self._summarised = frozenset(summarised)
         self._tensors: dict[Spec, tuple[TensorSummary, ...]] = {}
+        self._diagnoses: dict[Spec, Diagnosis] = {}
 
     def dataset(self, benchmark: str, *, wait: bool = True) -> Dataset:
         """Open a benchmark, once; what is wrong with it is raised each time it is asked for.
@@ -437,7 +441,55 @@ class Laboratory:
                 self._summarise(spec)
         return self._loaded[spec]
 
-    def tensors(self, spec: Spec) -> tuple[TensorSummary, ...]:
+    def diagnosis(self, spec: Spec, reference: Spec | None = None) -> "Diagnosis":
+        """Tell what other readings of a classifier's images and classes would do, once.
+
+        Args:
+            spec: Which classifier.
+            reference: A classifier that is known to be good, whose answers are read from the store, if they are there.
+
+        Raises:
+            NotMeasured: Nothing may be measured.
+        """
+        if spec not in self._diagnoses:
+            if not self.settings.measure:
+                raise NotMeasured("what other readings would do is not recorded, and nothing may be measured")
+            from harness.diagnosis import diagnose_dataset
+
+            found = diagnose_dataset(
+                self.dataset("imagenet"),
+                self._load(spec),
+                seed=self.settings.seed,
+                reference_predictions=self._predictions(reference) if reference else None,
+                workers=self.settings.workers,
+            )
+            self._diagnoses[spec] = found
+            self._let_go()
+        return self._diagnoses[spec]
+
+    def _predictions(self, spec: Spec) -> NDArray[np.integer] | None:
+        """Read a classifier's top-1 of the photographs from the store; None where it was never run."""
+        dataset = self.dataset("imagenet")
+        images = self.stored(spec, "imagenet")
+        columns = [part["top5"][:, 0] for part in self._run_of(spec, "imagenet", dataset).read(images, ("top5",))]
+        return np.concatenate(columns) if columns else None
+
+    def changed(self, need: Need, before: Spec, now: Spec) -> "Changed":
+        """List the images that changed between two classifiers, of those of which the store has both.
+
+        Raises:
+            NotMeasured: There are none, or what was asked can't be compared image by image.
+        """
+        from harness.changed import changed_images, columns_of
+
+        columns = columns_of(need)
+        assert not isinstance(need, Maximize)  # which columns_of refuses
+        images = min(self.asked(need), *(self.stored(spec, need) for spec in (before, now)))
+        runs = (self._run_of(spec, need, self.dataset(benchmark_of(need))) for spec in (before, now))
+        old, new = (run.read(images, columns) for run in runs)
+        return changed_images(need, old, new, names=(before.label, now.label))
+
+    def tensors(self, spec: Spec) -> "tuple[TensorSummary, ...]":
         """Summarise a classifier's tensors, once: it takes loading it, if that is not done anyway."""
         if spec not in self._tensors:
             self._load(spec)
@@ -480,7 +532,7 @@ class LiveStudy(Study):
         alpha: Level of the intervals, both tails together.
         attacks: How attacks are run, where the paper leaves it open.
         roles: By the paper's name for a classifier or a quoted row, who plays its part; None where all play themselves.
-        others: Whom subjects are compared with beside.
+        others: Whom subjects are compared with beside, the first of them known to be good.
     """
 
     def __init__(
@@ -503,6 +555,7 @@ class LiveStudy(Study):
         self._estimator = laboratory.estimator(alpha)
         beside = (parse_spec(attacks.surrogate), laboratory.normaliser, *(roles or {}).values(), *others)
         self._specs = {spec.text: spec for spec in (*beside, *((baseline,) if baseline else ()), *subjects)}
+        self._known_good = others[0] if others else None
         self._laboratory = laboratory
         self._attacks = attacks
 
@@ -643,6 +696,14 @@ class LiveStudy(Study):
     def is_published(self, quantity: Quantity) -> bool:
         """Tell whether the images at hand are those of a quantity's published figures, or drawn from them."""
         return self._laboratory.is_published(quantity)
+
+    def diagnosis(self, subject: str) -> "Diagnosis":
+        """Tell what other readings of a classifier's images and classes would do; whom it must not fall short of helps.
+
+        Raises:
+            NotMeasured: Nothing may be measured.
+        """
+        return self._laboratory.diagnosis(self._specs[subject], self._known_good)
 
     def tensors(self, subject: str) -> "tuple[TensorSummary, ...]":
         """Summarise a classifier's tensors."""

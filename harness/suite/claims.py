@@ -22,6 +22,9 @@ CANDIDATE = "candidate"
 # The claim that a classifier's clean accuracy is sound, without which its robustness says nothing.
 SOUND = "H1"
 
+# The claim that a candidate is no worse than another classifier.
+NO_WORSE = "A1"
+
 # The parameters that name the classifier which a test is about.
 ASKED_OF = ("subject", "classifier", "extreme", "baseline", "surrogate", "normaliser", "wider", "candidate")
 

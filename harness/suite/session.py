@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,14 +12,14 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from harness import likeness, references
+from harness import changed, likeness, references
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.tensors import differences
 from harness.engines.settings import default_workers
 from harness.errors import DataError, NotMeasured, UsageError
 from harness.likeness import Likeness
-from harness.protocols.needs import Need
+from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.references import Reference
 from harness.studies.drawing import Drawing
@@ -28,7 +29,7 @@ from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
-from harness.suite.claims import CANDIDATE, claim_of, params_of
+from harness.suite.claims import CANDIDATE, NO_WORSE, claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, unpinned
 from harness.suite.pins import location_of, takes_pins
@@ -122,6 +123,11 @@ class SuiteSession:
         """End what was started to measure ahead."""
         if self._ahead:
             self._ahead.close()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By the spec of each classifier that has a part in a study, its label."""
+        return {spec.text: spec.label for cast in self.casts for spec in cast.everyone}
 
     def notices(self, entries: Sequence[Mapping[str, Any]]) -> list[str]:
         """Give what there is to say beside the verdicts: what was warned of elsewhere, what was wrongly expected."""
@@ -243,6 +249,39 @@ class SuiteSession:
         about = f"about {needed:,.0f} images would decide it" if math.isfinite(needed) else "no end is in sight"
         limit = study.limit()
         return judgement.because(f"at the present estimate {about}" + (f", but {limit}" if limit else ""))
+
+    def write_changed(self, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Say how many images changed between the candidate and whom it is held against, and list them in the report.
+
+        By the store's records alone, of all that was measured of both.
+
+        Raises:
+            HarnessError: A list can't be written, or records are damaged.
+        """
+        cast = self._live_casts[-1]
+        if not (cast.against and any(entry["claim"] == NO_WORSE and entry["value"] is not None for entry in entries)):
+            return []
+        (candidate,) = cast.subjects
+        settings = replace(self.request.settings, measure=False)
+        settings = replace(settings, device=options.resolve_device(settings.device))
+        laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings)
+        lines = []
+        for need in dict.fromkeys(
+            need for quantity in references.QUANTITIES.values() for need in self.attacks.needs(quantity)
+        ):
+            try:
+                found = laboratory.changed(need, cast.against, candidate)
+            except NotMeasured:
+                continue
+            lines.append(f"changed, {found}")
+            if self.report and len(found):
+                name = re.sub(r"[^A-Za-z0-9.=-]+", "_", str(need))
+                changed.write_table(found, self.report / "changed" / f"{name}.parquet")
+                dataset = laboratory.dataset(benchmark_of(need))
+                changed.draw_sheet(found, dataset, self.report / "changed" / f"{name}.png")
+        if lines and not self.report:
+            lines.append("changed: --report DIR lists these images, worst first")
+        return lines
 
     def write_report(self, entries: list[dict[str, Any]]) -> str | None:
         """Write `verdicts.json` if a report was asked for and there are verdicts; gives its path."""

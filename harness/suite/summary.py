@@ -43,16 +43,24 @@ def notices(reports: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(text for report in reports for name, text in report.user_properties if name == NOTICE))
 
 
-def table(entries: Sequence[Entry], *, width: int = 120) -> list[tuple[str, str]]:
+def table(
+    entries: Sequence[Entry], *, width: int = 120, labels: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Lay the verdicts out for a terminal.
 
     One line a claim, study, metric and verdict, showing the case nearest to failing, with notes on what does not hold;
     then, reason by reason, what was not run.
 
+    Args:
+        entries: The verdicts.
+        width: Of the terminal, in characters.
+        labels: By spec, what notes call classifiers beside those that verdicts are about.
+
     Returns:
         (line, verdict) pairs; a heading's verdict is empty, a note's is `note`.
     """
-    labels = {entry["subject"]: _label(entry["subject"]) for entry in entries if entry["subject"]}
+    own = {entry["subject"]: _label(entry["subject"]) for entry in entries if entry["subject"]}
+    labels = {**(labels or {}), **own}
     header = ("claim", "study", "metric", "verdict", "nearest to failing", "value", "needs", "images")
     rows: list[tuple[tuple[str, ...], str, list[str]]] = [(header, "", [])]
     for group in _grouped(entries, "claim", "study", "metric"):
