@@ -1,13 +1,13 @@
 """Measures all that the data at hand allows of a classifier, through the store, to keep it as a reference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from harness.classifiers.loading import identity, load
 from harness.classifiers.spec import Spec
-from harness.classifiers.tensors import summarize_classifier
+from harness.classifiers.tensors import TensorSummary, summarize_classifier
 from harness.errors import DataMissing, HarnessError, NotMeasured
-from harness.protocols.needs import benchmark_of
+from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.references import QUANTITIES, RecordedFigure, Reference, preprocessing_of
 from harness.studies.live import Attacks, Laboratory, LiveStudy
@@ -41,10 +41,7 @@ def record(
         NotMeasured: Nothing could be measured; says why.
         HarnessError: The classifier can't be loaded, fails, or data that is there is wrong.
     """
-    classifier = load(spec)  # before anything dear is done: it may not load
-    tensors = summarize_classifier(classifier)
-    weights = identity(spec, lambda _: classifier)["weights"]
-    del classifier
+    weights, tensors = _weights(spec)
     reasons: dict[str, str] = {}
     asked = _asked(spec, request, attacks, attack, reasons)
     plan = {spec: list(dict.fromkeys(need for quantity in asked.values() for need in attacks.needs(quantity)))}
@@ -70,6 +67,12 @@ def record(
         versions(),
         date.today().isoformat(),
     ), {key: reasons[key] for key in QUANTITIES if key in reasons}
+
+
+def _weights(spec: Spec) -> tuple[str, tuple[TensorSummary, ...]]:
+    """Load a classifier, before anything dear is done, and give its weights' hash and the summaries of its tensors."""
+    classifier = load(spec)
+    return identity(spec, lambda _: classifier)["weights"], summarize_classifier(classifier)
 
 
 def _asked(
@@ -104,7 +107,7 @@ def _is_stored(laboratory: Laboratory, spec: Spec, attacks: Attacks, quantity: Q
         return False
 
 
-def _laboratory(request: Request, plan: Mapping[Spec, list]) -> Laboratory:
+def _laboratory(request: Request, plan: Mapping[Spec, Sequence[Need]]) -> Laboratory:
     return Laboratory(request.roots, RecordStore(request.records), request.settings, plan, request.normaliser)
 
 

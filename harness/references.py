@@ -134,7 +134,7 @@ def check_name(name: str) -> str:
 def preprocessing_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Write how a classifier wants its images as a spec has it, e.g. `{"mean": "0.5,0.5,0.5", ...}`."""
     return {
-        key: ",".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+        key: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         for key, value in asdict(preprocessing).items()
     }
 
