@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -307,20 +308,27 @@ class _Trial:
     def gain(self) -> float:
         return float(self.right.mean() - self.now.mean())
 
+    @cached_property
+    def p_value(self) -> float:
+        return self.output.tries * _mcnemar(self.right, self.now)
+
     @property
-    def reach(self) -> float:
-        """What it may gain on more images: two standard errors above what it gained."""
-        return self.gain + _spread(self.right, self.now)
+    def is_open(self) -> bool:
+        """Whether more images may show that it does better: it did so far, and may gain enough."""
+        return self.p_value <= 0.5 and self.gain + _spread(self.right, self.now) >= LEAST_GAIN
 
     def is_better(self, level: float) -> bool:
-        return self.gain >= LEAST_GAIN and self.output.tries * _mcnemar(self.right, self.now) <= level
+        return self.gain >= LEAST_GAIN and self.p_value <= level
 
     def reading(self) -> Reading:
-        name, words, remedy = (
-            " and ".join(filter(None, (getattr(part, each) for part in (self.input, self.output))))
-            for each in ("name", "words", "remedy")
+        parts = (self.input, self.output)
+        return Reading(
+            " + ".join(part.name for part in parts if part.name),
+            "; ".join(part.words for part in parts if part.words),
+            ", and ".join(part.remedy for part in parts if part.remedy),
+            float(self.right.mean()),
+            len(self.right),
         )
-        return Reading(name, words, remedy, float(self.right.mean()), len(self.right))
 
 
 class _Trials:
@@ -343,7 +351,7 @@ class _Trials:
         if better := self._better():
             near = [each for each in better if better[0].gain - each.gain <= _spread(better[0].right, each.right)]
             return near[:_MOST_OPEN] if len(near) > 1 else []
-        return [trial for trial in self.all if trial.reach >= LEAST_GAIN][:_MOST_OPEN]
+        return [trial for trial in self.all if trial.is_open][:_MOST_OPEN]
 
 
 class _Looks:

@@ -186,10 +186,11 @@ def other_outputs(spec: Spec, seen: Seen, labels: Classes) -> list[OutputReading
 def _shift(by: int, tries: int = 1) -> OutputReading:
     """Read class k + by as class k."""
     why = {1: ", as where class 0 is background", -1: ", as where class 0 is missing"}.get(by, "")
+    remedy = f"shift the rows of its last layer (weight.roll({-by}, 0), bias too), or its logits (roll({-by}, 1))"
     return OutputReading(
         f"labels shifted by {by}",
         f"its class indices are {abs(by)} too {'high' if by > 0 else 'low'}{why}",
-        f"shift the rows of its last layer (weight.roll({-by}, 0), bias too), or its logits (roll({-by}, 1)) {_IN_CODE}",
+        f"{remedy} {_IN_CODE}",
         lambda seen: np.where(seen.first < 0, -1, (seen.first - by) % CLASSES),
         tries,
     )
