@@ -130,9 +130,10 @@ def tolerance_of(
     """Tell how far a figure may lie from the recorded one, if it is the same classifier's.
 
     On the same images, s (z sqrt(f / n) + 1.5 / n): of n images a share f changes by rounding, up as often as down, and
-    each moves the figure by s / n (`scale`). Beside that, where the images are only drawn from the same ones, the
-    half-widths of both intervals; for published figures, what lies between re-runs, and under attack the luck of
-    their random targets and starts, z sqrt(2 p (1 - p) / n).
+    each moves the figure by s / n (`scale`). Coarser rounding of one of the two makes frames of a sequence differ more,
+    by f times `drift`. Beside that, where the images are only drawn from the same ones, the half-widths of both
+    intervals; for published figures, what lies between re-runs, and under attack the luck of their random targets and
+    starts, z sqrt(2 p (1 - p) / n).
 
     Args:
         quantity: Of what.
@@ -161,6 +162,8 @@ def tolerance_of(
     share = noise_floor(precision, attacked=attacked)
     counted = min(images, _BIN) if quantity.metric == "rms_ce" else images
     tolerance = scale(quantity) * (z * math.sqrt(share / counted) + 1.5 / counted)
+    if precision != PRECISIONS[0]:
+        tolerance += share * drift(quantity)
     parts = [f"{precision} rounding of {images:,} images"]
     is_same_seed = known.settings.get("seed") == found.settings["seed"]
     is_same_draw = known.images == images and (is_same_seed or of_same_images)
@@ -193,6 +196,19 @@ def noise_floor(precision: str, *, attacked: bool) -> float:
     ]
     finest = [row for row in rows if row.model == precision]
     return max(3 / sum(row.images for row in finest), *(row.value for row in rows))
+
+
+def drift(quantity: Quantity) -> float:
+    """Tell by how much a metric of sequences rises for each share of frames that coarser rounding changes; else 0.
+
+    A frame that changes by itself adds two flips, and moves two top-5 distances where a top 5 changes.
+    """
+    distances = 2.0 * _TOP5_CHANGES * _RANKS
+    if quantity.metric == "mfr":
+        return 2 * _mean(1 / flip for flip in recorded.alexnet_flip_probabilities().values())
+    if quantity.metric == "mt5d":
+        return distances * _mean(1 / each for each in recorded.alexnet_top5_distances().values())
+    return distances if quantity.metric == "mean_top5_distance" else 0.0
 
 
 def scale(quantity: Quantity) -> float:
@@ -271,5 +287,9 @@ def _half_width(interval: tuple[float, float] | None) -> float:
 
 
 def _root_mean_square(numbers: Iterable[float]) -> float:
-    squares = [number**2 for number in numbers]
-    return math.sqrt(sum(squares) / len(squares))
+    return math.sqrt(_mean(number**2 for number in numbers))
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    found = list(numbers)
+    return sum(found) / len(found)

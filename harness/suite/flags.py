@@ -97,7 +97,6 @@ REFERENCES = Option(
 CANDIDATE = (
     Option("--candidate", "the classifier that -m candidate asks", "SPEC"),
     Option("--expect-like", "with --candidate: whose recorded figures its own must come near", "NAME"),
-    REFERENCES,
     Option("--against", "with --candidate: a classifier than which it must not be worse, image by image", "SPEC"),
     Option("--margin", "with --against: by how much it may be worse, of each metric; 0.005 by default", "SIZE"),
     Option("--xfails", "with --candidate: what it is expected to fail, a claim a line: ID, REASON", "FILE"),
@@ -117,6 +116,7 @@ DECIDING = (
 CLAIMS = (
     *DECIDING,
     *CANDIDATE,
+    REFERENCES,
     Option("--plan", "say what is to be measured, for how long, and how many images decide each claim; run nothing"),
     Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
            repeatable=True),

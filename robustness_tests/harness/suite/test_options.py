@@ -189,7 +189,7 @@ def test_an_option_of_no_environment_variable_reads_none():
 def test_flags_and_ini_keys_are_unique():
     every = (*MEASURING, *CLAIMS)
     assert len({option.flag for option in every}) == len({option.dest for option in every}) == len(every)
-    assert [option.ini for option in every if option.ini] == ["data_root", "records", "report"]
+    assert [option.ini for option in every if option.ini] == ["data_root", "records", "references", "report"]
 
 
 @pytest.mark.parametrize(
