@@ -171,8 +171,8 @@ def write(reference: Reference, path: Path, *, replace: bool) -> None:
 
 def as_document(reference: Reference) -> dict[str, Any]:
     """Give a reference as what its JSON holds; what is not known of it is left out."""
-    document = {"schema": SCHEMA, **{key: value for key, value in asdict(reference).items() if value}}
-    del document["source"]
+    known = {key: value for key, value in asdict(reference).items() if value and key != "source"}
+    document: dict[str, Any] = {"schema": SCHEMA, **known}
     document["figures"] = {
         key: {name: value for name, value in figure.items() if name in ("value", "images") or value}
         for key, figure in document["figures"].items()

@@ -245,9 +245,11 @@ def test_trainings_of_the_miniature_are_told_apart(request):
     from harness.classifiers.weights import read_state
 
     folder = request.config.rootpath / "data_fixtures" / "miniature" / "weights"
-    baseline, wsl = (summarize(read_state(folder / f"{name}.safetensors")) for name in ("baseline", "adversarial"))
-    found = differences(baseline, wsl)
-    assert found.kind in ("all", "other architecture")
+    states = (read_state(folder / f"{name}.safetensors") for name in ("baseline", "shape", "wsl_4x10d"))
+    baseline, shape, wider = map(summarize, states)
+    found = differences(baseline, shape)
+    assert (found.kind, len(found.tensors)) == ("all", len(baseline))
+    assert differences(baseline, wider).kind == "other architecture"
 
 
 @pytest.mark.real
