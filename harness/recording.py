@@ -123,7 +123,7 @@ def as_recorded(figure: Figure, provenance: Provenance, alpha: float) -> Recorde
         interval,
         None if interval is None else alpha,
         protocol,
-        figure.tags,
+        {name: provenance.labels.get(value, value) for name, value in figure.tags.items()},
         provenance.data,
         provenance.settings,
     )
