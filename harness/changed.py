@@ -44,8 +44,8 @@ COLUMNS: dict[str, str] = {
     "label_name": "its name in words; empty where there is none",
     "kind": "`worse`, `better` or `other class`",
     "badness": "what rows are sorted by, the largest first. With the confidence in the wrong class: 1 + it where "
-    "worse, it where wrong in another way, -it where better. Of sequences, how many flips were added. Under attack, how "
-    "many steps before its end an image is fooled, the last counted, and with a minus where it was and no longer is",
+    "worse, it where wrong in another way, -it where better. Of sequences, how many flips were added. Under attack, "
+    "how many steps before its end an image is fooled, the last counted, and with a minus where it was and no longer is",
 }
 
 # Of classified images and of cue conflict.

@@ -150,33 +150,37 @@ CAT, DOG, ELEPHANT, KNIFE, OTHER_DOG = 281, 152, 385, 499, 153
 
 
 def conflicts(predictions, confidences):
-    shapes, textures = ["cat"] * 7, ["dog"] * 6 + ["cat"]
-    columns = classified([0] * 7, predictions, confidences)
+    shapes, textures = ["cat"] * 9, ["dog"] * 8 + ["cat"]
+    columns = classified([0] * 9, predictions, confidences)
     return {
         **columns,
-        "label": np.full(7, -1, dtype=np.int16),
+        "label": np.full(9, -1, dtype=np.int16),
         "image": np.array([f"cat{k}-{texture}1.png" for k, texture in enumerate(textures)], dtype=object),
         "shape": np.array(shapes, dtype=object),
         "texture": np.array(textures, dtype=object),
-        "category_probabilities": np.full((7, 16), 1 / 16, dtype=np.float32),
+        "category_probabilities": np.full((9, 16), 1 / 16, dtype=np.float32),
     }
 
 
 def test_a_cue_conflict_is_worse_where_its_texture_decides_and_its_shape_did():
-    before = conflicts([CAT, CAT, DOG, DOG, CAT, KNIFE, CAT], [0.5, 0.5, 0.3, 0.5, 0.5, 0.5, 0.5])
-    now = conflicts([DOG, DOG, CAT, OTHER_DOG, KNIFE, ELEPHANT, DOG], [0.6, 0.9, 0.5, 0.5, 0.2, 0.4, 0.1])
+    before = conflicts([CAT, CAT, DOG, DOG, CAT, KNIFE, KNIFE, KNIFE, CAT], [0.5] * 9)
+    now = conflicts(
+        [DOG, DOG, CAT, OTHER_DOG, KNIFE, ELEPHANT, CAT, DOG, DOG], [0.6, 0.9, 0.5, 0.5, 0.2, 0.4, 0.8, 0.7, 0.1]
+    )
     changed = changed_images("cue-conflict", [before], [now])
     assert rows_of(changed, "position", "kind", "before_name", "now_name", "before_correct", "now_correct") == [
         (1, "worse", "cat", "dog", True, False),
         (0, "worse", "cat", "dog", True, False),
+        (6, "other class", "knife", "cat", False, True),
+        (7, "other class", "knife", "dog", False, False),
         (5, "other class", "knife", "elephant", False, False),
         (4, "other class", "cat", "knife", True, False),
-        (6, "other class", "cat", "dog", True, False),  # no conflict, so no texture against the shape
+        (8, "other class", "cat", "dog", True, False),  # no conflict, so no texture against the shape
         (2, "better", "dog", "cat", False, True),
     ]  # and one dog for another is no change
     assert rows_of(changed, "label", "wnid", "label_name", "shape", "texture")[0] == (-1, "", "", "cat", "dog")
     assert str(changed) == (
-        "cue-conflict: 6 of 7 images changed: 2 worse, 1 better, 3 another category; worst: cat1-dog1.png "
+        "cue-conflict: 8 of 9 images changed: 2 worse, 1 better, 5 another category; worst: cat1-dog1.png "
         "(cat -> dog, 0.90)"
     )
 
