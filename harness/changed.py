@@ -45,7 +45,7 @@ COLUMNS: dict[str, str] = {
     "kind": "`worse`, `better` or `other class`",
     "badness": "what rows are sorted by, the largest first. With the confidence in the wrong class: 1 + it where "
     "worse, it where wrong in another way, -it where better. Of sequences, how many flips were added. Under attack, "
-    "how many steps before its end an image is fooled, the last counted, and with a minus where it was and no longer is",
+    "how many steps before its end an image is fooled, the last counted, with a minus where it was and no longer is",
 }
 
 # Of classified images and of cue conflict.

@@ -11,7 +11,17 @@ from harness.benchmarks.classes import class_index, class_names
 from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.imagenet import open_imagenet
 from harness.benchmarks.imagenet_p import open_imagenet_p
-from harness.changed import changed_images, columns_of, draw_sheet, write_table
+from harness.changed import (
+    ATTACK_COLUMNS,
+    CATEGORY_COLUMNS,
+    CLASS_COLUMNS,
+    COLUMNS,
+    FLIP_COLUMNS,
+    changed_images,
+    columns_of,
+    draw_sheet,
+    write_table,
+)
 from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
 from harness.engines.local import measured
@@ -273,6 +283,26 @@ def test_an_image_of_a_transferred_attack_is_fooled_where_it_is_wrong_at_the_end
         (0, "worse", -1, 10),
         (1, "better", 2, -1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("need", "records", "own"),
+    [
+        pytest.param("imagenet", BEFORE, CLASS_COLUMNS, id="classified"),
+        pytest.param("cue-conflict", conflicts([CAT] * 9, [0.5] * 9), CLASS_COLUMNS | CATEGORY_COLUMNS, id="conflicts"),
+        pytest.param("imagenet-p", sequences(["tilt"], [[1, 1]]), FLIP_COLUMNS, id="sequences"),
+        pytest.param(
+            ATTACK := Attack(ladder=(2,), restarts=1),
+            attacked(ATTACK, [5], [[0, 0]], [[5]]),
+            ATTACK_COLUMNS,
+            id="attacked",
+        ),
+    ],
+)
+def test_rows_have_the_columns_that_are_described(need, records, own):
+    changed = changed_images(need, [records], [records])
+    assert len(changed) == 0
+    assert list(changed.rows) == [*COLUMNS, *own]
 
 
 def test_maximizing_images_are_nobodys_to_compare():
