@@ -285,18 +285,16 @@ def test_an_image_of_a_transferred_attack_is_fooled_where_it_is_wrong_at_the_end
     ]
 
 
+SHORT = Attack(ladder=(2,), restarts=1)
+
+
 @pytest.mark.parametrize(
     ("need", "records", "own"),
     [
         pytest.param("imagenet", BEFORE, CLASS_COLUMNS, id="classified"),
         pytest.param("cue-conflict", conflicts([CAT] * 9, [0.5] * 9), CLASS_COLUMNS | CATEGORY_COLUMNS, id="conflicts"),
         pytest.param("imagenet-p", sequences(["tilt"], [[1, 1]]), FLIP_COLUMNS, id="sequences"),
-        pytest.param(
-            ATTACK := Attack(ladder=(2,), restarts=1),
-            attacked(ATTACK, [5], [[0, 0]], [[5]]),
-            ATTACK_COLUMNS,
-            id="attacked",
-        ),
+        pytest.param(SHORT, attacked(SHORT, [5], [[0, 0]], [[5]]), ATTACK_COLUMNS, id="attacked"),
     ],
 )
 def test_rows_have_the_columns_that_are_described(need, records, own):
