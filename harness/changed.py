@@ -43,9 +43,9 @@ COLUMNS: dict[str, str] = {
     "wnid": "the label's wnid; empty where there is none",
     "label_name": "its name in words; empty where there is none",
     "kind": "`worse`, `better` or `other class`",
-    "badness": "what rows are sorted by, the largest first. With the confidence in the class that is wrong: 1 + it where "
-    "worse, it where wrong in another way, -it where better. Of sequences, how many flips were added. Under attack, how "
-    "many steps before its end an image is fooled, the last counted, and with a minus where it was and no longer is",
+    "badness": "what rows are sorted by, the largest first. With the confidence in the wrong class: 1 + it where "
+    "worse, it where wrong in another way, -it where better. Of sequences, how many flips were added. Under attack, "
+    "how many steps before its end an image is fooled, the last counted, with a minus where it was and no longer is",
 }
 
 # Of classified images and of cue conflict.
@@ -125,7 +125,7 @@ class Changed:
             return f"none of {self.images:,} {what} changed"
         kinds = f"{self.worse:,} worse, {self.better:,} better"
         if self.otherwise:
-            kinds += f", {self.otherwise:,} another class"
+            kinds += f", {self.otherwise:,} another {'category' if self.need == 'cue-conflict' else 'class'}"
         return f"{len(self):,} of {self.images:,} {what} changed: {kinds}"
 
 
@@ -222,8 +222,8 @@ def draw_sheet(changed: Changed, dataset: Dataset, path: Path, *, most: int = 48
         Tile(picture, _lines(changed.rows, place), _COLOURS[changed.rows["kind"][place]])
         for place, picture in enumerate(pixels)
     ]
-    which = f"the {shown:,} worst are shown" if shown < len(changed) else "all are shown, worst first"
-    notes = [f"before: {changed.names[0]}", f"now: {changed.names[1]}", f"{changed.counts}; {which}"]
+    which = f"the first {shown:,} are shown" if shown < len(changed) else "all are shown"
+    notes = [f"before: {changed.names[0]}", f"now: {changed.names[1]}", f"{changed.counts}; {which}, worst first"]
     draw_contact_sheet(str(changed.need), notes, tiles, path)
     return path
 
@@ -373,7 +373,8 @@ def _changed_of(need: Need, records: Columns, compared: Columns) -> Columns:
 def _answer(rows: Columns, place: int, side: str) -> str:
     """Say in words what a classifier did with the image of a row; `side` is `before` or `now`."""
     if f"{side}_flips" in rows:
-        return f"{rows[f'{side}_flips'][place]} flips"
+        flips = rows[f"{side}_flips"][place]
+        return "1 flip" if flips == 1 else f"{flips} flips"
     if f"{side}_fooled_at" in rows:
         step = rows[f"{side}_fooled_at"][place]
         return "never fooled" if step < 0 else f"fooled at step {step}" if step else "wrong when clean"
@@ -386,7 +387,7 @@ def _lines(rows: Columns, place: int) -> list[Line]:
     if "shape" in rows:
         label = f"{rows['shape'][place]} shape, {rows['texture'][place]} texture"
     else:
-        label = rows["label_name"][place]
+        label = f"label: {rows['label_name'][place]}"
     answers = []
     for side in ("before", "now"):
         confidence = rows.get(f"{side}_confidence")

@@ -134,7 +134,7 @@ def draw_contact_sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile], 
         for number, line in enumerate(tile.lines):
             pen.text((x, y + framed + 3 + below * number), _fitting(line, framed, small), _INK, font=small)
     file = io.BytesIO()
-    sheet.save(file, "PNG", optimize=True)
+    sheet.save(file, "PNG")
     put_whole(path, file.getvalue())
 
 
