@@ -67,6 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is known to fail, and put the tests of the dearest classifier first."""
     parameters.drop_unanswerable(items)
     session = config.stash[SESSION]
+    parameters.mark_attacks(items)
     parameters.expect_failures(items)
     session.expect_failures(items)
     parameters.dearest_first(items, session.casts)

@@ -11,17 +11,19 @@ from harness.studies.quantities import IMAGENET_TOP1, MEASURED, PUBLISHED
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import above, at_most
 
-EVERYTHING = [pytest.param(quantity, id=quantity.key.replace(" ", "_")) for quantity in (*PUBLISHED, *MEASURED)]
+EVERYTHING = (*PUBLISHED, *MEASURED)
+CLASSIFIED = tuple(quantity for quantity in EVERYTHING if quantity.attack is None)
+ATTACKED = tuple(quantity for quantity in EVERYTHING if quantity.attack)
 
-# Accuracy by chance is one in as many as there are classes; a sound classifier's is at least so many times that.
-TIMES_CHANCE = 5
+# Fifty times chance, and below what any published ImageNet classifier reaches: of 150 images none right tells.
+LEAST_ACCURACY = 0.05
 
 
 @pytest.mark.claim("H1")
 @pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
 def test_clean_accuracy_is_above_chance(study, candidate, quantity, verdict):
-    """H1: top-1 accuracy on clean images is at least five times that of chance."""
-    judgement = above(study.figure(quantity, candidate), TIMES_CHANCE / 1000)
+    """H1: top-1 accuracy on clean images is above 5 %, fifty times that of chance."""
+    judgement = above(study.figure(quantity, candidate), LEAST_ACCURACY)
     assert verdict(judgement if judgement else judgement.because(lambda: str(study.diagnosis(candidate))))
 
 
@@ -45,14 +47,18 @@ def test_no_other_reading_does_better(study, candidate, quantity, verdict):
 
 
 @pytest.mark.claim("L1")
-@pytest.mark.parametrize("quantities", [pytest.param((*PUBLISHED, *MEASURED), id="figures")])
+@pytest.mark.parametrize(
+    "quantities", [pytest.param(CLASSIFIED, id="classified"), pytest.param(ATTACKED, id="attacked")]
+)
 def test_figures_are_like_the_recorded_ones(study, candidate, quantities, likeness, all_alike):
     """L1: each figure is, within its tolerance, the one that is recorded of the classifier that --expect-like names."""
     assert all_alike(study, candidate, likeness(study, candidate, quantities))
 
 
 @pytest.mark.claim("A1")
-@pytest.mark.parametrize("quantity", EVERYTHING)
+@pytest.mark.parametrize(
+    "quantity", [pytest.param(quantity, id=quantity.key.replace(" ", "_")) for quantity in EVERYTHING]
+)
 def test_candidate_is_no_worse(study, candidate, against, quantity, margin, verdict):
     """A1: by no metric is the candidate worse, by more than --margin, than the classifier that --against names."""
     assert verdict(quantity.no_worse(study.compare(quantity, candidate, against), margin))

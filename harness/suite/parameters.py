@@ -1,7 +1,7 @@
 """Which studies and classifiers a claim's test is run with, and in which order."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -88,8 +88,8 @@ class Cast:
 
 
 def asked_marks(config: pytest.Config) -> set[str]:
-    """Give the marks that -m asks for; none where it says more than that all of them are wanted."""
-    words = set(re.findall(r"\w+", config.option.markexpr))
+    """Give the marks that -m asks for, but for those that it excludes; none where it asks for alternatives."""
+    words = set(re.findall(r"\w+", re.sub(r"\bnot\s+\w+", "", config.option.markexpr)))
     return set() if words & {"or", "not"} else words - {"and"}
 
 
@@ -138,6 +138,15 @@ def expect_failures(items: Sequence[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid}: known_failure names {min(unknown)!r}, which it does not take")
             if all(params.get(key) == value for key, value in conditions.items()):
                 item.add_marker(pytest.mark.xfail(reason=marker.kwargs["reason"], raises=AssertionError, strict=True))
+
+
+def mark_attacks(items: Sequence[pytest.Item]) -> None:
+    """Mark what runs attacks, or makes images by gradients, so that -m can leave it out."""
+    for item in items:
+        if params_of(item).get("study", PUBLISHED) != PUBLISHED and any(
+            each.attack or each.maximize for each in quantities_of(item)
+        ):
+            item.add_marker(pytest.mark.attack)
 
 
 def dearest_first(items: list[pytest.Item], casts: Sequence[Cast]) -> None:
@@ -192,7 +201,10 @@ def quantities_of(item: pytest.Item) -> list[Quantity]:
 
 
 def measuring_plan(
-    items: Sequence[pytest.Item], casts: Sequence[Cast], needs: Mapping[str, Callable[[Quantity], Iterable[Need]]]
+    items: Sequence[pytest.Item],
+    casts: Sequence[Cast],
+    needs: Mapping[str, Callable[[Quantity], Iterable[Need]]],
+    recorded: Container[str] = (),
 ) -> Mapping[Spec, list[Need]]:
     """List, per classifier of the live studies, what the selected tests will ask of it.
 
@@ -200,6 +212,8 @@ def measuring_plan(
         items: The selected tests.
         casts: Who appears in which study.
         needs: By study, from a quantity to what must be asked of a classifier to know it.
+        recorded: Keys of the figures that are recorded of whom a candidate should be like: no others are measured for
+            tests that compare with them.
     """
     by_study = {cast.study: cast for cast in casts}
     plan: dict[Spec, list[Need]] = {}
@@ -211,7 +225,10 @@ def measuring_plan(
         specs = {spec.text: spec for spec in cast.everyone}
         named = [specs[params[name]] for name in (*ASKED_OF, "narrower", "against") if name in params]
         asked = [name for marker in item.iter_markers("needs") for name in marker.args]
-        asked += [need for quantity in quantities_of(item) for need in needs[cast.study](quantity)]
+        quantities = quantities_of(item)
+        if "likeness" in getattr(item, "fixturenames", ()):
+            quantities = [quantity for quantity in quantities if quantity.key in recorded]
+        asked += [need for quantity in quantities for need in needs[cast.study](quantity)]
         baseline = [cast.baseline] if cast.baseline and "candidate" not in params else []
         for spec in [*(named or cast.subjects), *baseline]:
             plan[spec] = list(dict.fromkeys([*plan.get(spec, ()), *asked]))

@@ -326,7 +326,9 @@ class SuiteSession:
     def _plan_of(self, items: Sequence[pytest.Item]) -> Mapping[Spec, list[Need]]:
         attacks = {cast.study: self.attacks for cast in self.casts}
         attacks |= {name: each.attacks for name, each in self.shipped.items()}
-        return parameters.measuring_plan(items, self.casts, {name: each.needs for name, each in attacks.items()})
+        recorded = self._reference.figures if self._reference else ()
+        needs = {name: each.needs for name, each in attacks.items()}
+        return parameters.measuring_plan(items, self.casts, needs, recorded)
 
     @property
     def named_studies(self) -> list[str]:
