@@ -127,7 +127,7 @@ class Answers:
             confidence = f"with mean confidence {self.confidence:.2g}, as an untrained network's are"
             return f"{what} {confidence}: its weights were lost, or not loaded"
         if self.share < 0.5:
-            return f"{what} with mean confidence {self.confidence:.2g}: its weights are of another network or task"
+            return f"{what} with mean confidence {self.confidence:.2g}: its weights are damaged or of another task"
         return f"{what}: its last layer or a batch norm is broken"
 
 

@@ -88,6 +88,11 @@ DECIDING = (
     Option("--budget", "with --decide: measure for so long at most, all claims together", "SECONDS"),
 )  # fmt: skip
 
+DIAGNOSING = (
+    Option("--diagnose", "imagenet: say which other reading of the classifier's input or classes does clearly better; "
+           "done anyway where top-1 is at chance"),
+)  # fmt: skip
+
 CLAIMS = (
     *DECIDING,
     Option("--plan", "say what is to be measured, for how long, and how many images decide each claim; run nothing"),
