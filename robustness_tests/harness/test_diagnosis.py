@@ -38,16 +38,21 @@ def planted(before=lambda images: images, after=lambda logits: logits, query=AS_
     return Classifier.freeze(parse_spec(f"python:planted:it?{query}"), Planted(), "0" * 64, "cpu")
 
 
-def labelled(n=FIRST_LOOK, *, right=0.7, classes=1000, seed=0):
-    """Images of 4 x 4 pixels in the colours of their labels, but for a share in the colour of another class."""
+def plain(labels):
+    """Images of 4 x 4 pixels in the colours of classes."""
     import torch
 
+    colours = torch.tensor([colour_of(int(index)) for index in labels], dtype=torch.uint8)
+    return colours[:, :, None, None].expand(-1, 3, 4, 4).contiguous()
+
+
+def labelled(n=FIRST_LOOK, *, right=0.7, classes=1000, seed=0):
+    """Images in the colours of their labels, but for a share in the colour of another class."""
     draws = np.random.default_rng(seed)
     labels = draws.integers(0, classes, n)
     seen = np.where(np.arange(n) < right * n, labels, draws.integers(0, 1000, n))
     order = draws.permutation(n)
-    colours = torch.tensor([colour_of(int(index)) for index in seen[order]], dtype=torch.uint8)
-    return colours[:, :, None, None].expand(n, 3, 4, 4).contiguous(), labels[order]
+    return plain(seen[order]), labels[order]
 
 
 def normalised(mean, std):
@@ -128,15 +133,16 @@ def test_a_planted_break_is_named(how, name, words):
     assert found.best.remedy in str(found)
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_what_is_not_broken_raises_no_alarm_at_any_accuracy(name):
-    share = 0.05 + 0.95 * list(BREAKS).index(name) / len(BREAKS)
-    images, labels = labelled(512, right=share, seed=1)
-    found = diagnose(planted(), images, labels)
-    assert found.best is None
-    assert not found.is_at_chance
-    assert found.accuracy == pytest.approx(share, abs=0.02)
-    assert "does clearly better" in str(found)
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.8, 1])
+def test_what_is_not_broken_raises_no_alarm(share):
+    for seed in range(3):
+        images, labels = labelled(512, right=share, seed=seed)
+        found = diagnose(planted(), images, labels)
+        assert found.best is None
+        assert not found.is_at_chance
+        due = np.array([colour_of(int(index)) for index in labels[: found.images]])
+        assert found.accuracy == (due == images[: found.images, :, 0, 0].numpy()).all(1).mean()
+        assert "does clearly better" in str(found)
 
 
 def test_the_remedy_is_a_spec_under_which_it_is_right():
@@ -227,31 +233,21 @@ def test_guesses_raise_no_alarm(spread):
 
 
 def test_a_gain_of_few_points_is_seen_on_more_images():
-    """A tenth of the images has another colour backwards, and the rest reads the same both ways."""
-    images, labels = labelled(512, right=0.8)
-    backwards = np.random.default_rng(0).random(512) < 0.1
-    palindromes = np.array([index for index in range(1000) if str(index).zfill(3) == str(index).zfill(3)[::-1]])
-    labels = np.where(backwards, 123, palindromes[labels % len(palindromes)])
-    import torch
-
-    colours = torch.tensor([colour_of(int(index)) for index in labels], dtype=torch.uint8)
-    images = colours[:, :, None, None].expand(512, 3, 4, 4).contiguous()
-    found = diagnose(planted(before=lambda images: images.flip(1)), images, labels)
-    assert diagnose(planted(before=lambda images: images.flip(1)), images[:128], labels[:128]).best is None
+    """Seven of a hundred images have a colour that is another one's backwards; the rest read the same both ways."""
+    broken = planted(before=lambda images: images.flip(1))
+    labels = np.where(np.arange(512) % 100 < 7, 123, 111)[np.random.default_rng(0).permutation(512)]
+    assert diagnose(broken, plain(labels[:128]), labels[:128]).best is None
+    found = diagnose(broken, plain(labels), labels)
     assert found.best is not None
     assert (found.best.name, found.best.images, found.best.accuracy) == ("BGR", 512, 1)
-    assert found.accuracy == pytest.approx(1 - backwards.mean())
+    assert (found.images, found.accuracy) == (512, np.mean(labels == 111))
 
 
 def test_a_gain_of_less_than_five_points_is_not_named():
-    import torch
-
     labels = np.where(np.arange(512) % 25 == 0, 123, 111)
-    colours = torch.tensor([colour_of(int(index)) for index in labels], dtype=torch.uint8)
-    images = colours[:, :, None, None].expand(512, 3, 4, 4).contiguous()
-    found = diagnose(planted(before=lambda images: images.flip(1)), images, labels)
+    found = diagnose(planted(before=lambda images: images.flip(1)), plain(labels), labels)
     assert (found.best, found.readings[0].name, found.readings[0].accuracy) == (None, "BGR", 1)
-    assert found.accuracy == pytest.approx(0.96, abs=0.002)
+    assert (found.images, found.accuracy) == (512, np.mean(labels == 111))
 
 
 def test_classes_in_another_order_are_told_with_several_images_a_class():
@@ -268,9 +264,7 @@ def test_with_few_images_a_class_it_is_said_that_it_can_not_be_told():
     images, labels = labelled(400)
     found = diagnose(planted(after=lambda logits: logits[:, scrambled()]), images, labels)
     assert found.best is None
-    assert "whether its classes are in another order can't be told here: it takes 4 images or more of several" in str(
-        found
-    )
+    assert "in another order can't be told here: it takes 4 images or more of several classes" in str(found)
 
 
 def test_a_reference_tells_another_order_from_hard_images():
@@ -292,9 +286,12 @@ def test_a_reference_that_agrees_raises_no_alarm():
 
 
 def test_a_broken_network_whose_answers_say_something_is_not_taken_for_another_order():
-    """It answers one of three classes by the first digit: a mapping explains that, but no one-to-one mapping does."""
+    """It answers one of three classes for groups of 14: a mapping explains that, but no one-to-one mapping does."""
+
+    def three(logits):
+        return logits.new_zeros(len(logits), 1000).scatter_(1, 700 + logits.argmax(1)[:, None] // 14, 9.0)
+
     images, labels = labelled(400, classes=40, right=1)
-    three = lambda logits: logits.new_zeros(len(logits), 1000).scatter_(1, 700 + logits.argmax(1)[:, None] // 14, 9.0)  # noqa: E731
     found = diagnose(planted(after=three), images, labels)
     assert found.best is None
     assert "no other order of its classes helps" in str(found)
@@ -352,7 +349,7 @@ def test_pixels_that_are_given_are_tried_in_their_own_size_alone():
         ),
         pytest.param(lambda logits: logits * float("nan"), "NaN or infinite for 100 % of the images", id="nan"),
         pytest.param(
-            lambda logits: 1e-5 * logits.flip(1)[:, scrambled() % 977],
+            lambda logits: 1e-5 * logits[:, scrambled()],
             "with mean confidence 0.001, as an untrained network's are: its weights were lost, or not loaded",
             id="untrained",
         ),
@@ -368,17 +365,22 @@ def test_what_no_reading_mends_is_described(after, words):
 
 def test_answers_are_summed_up():
     images, labels = labelled(100, right=1, seed=3)
-    answers = diagnose(planted(), images, labels).answers
+    answers = diagnose(planted(after=lambda logits: logits / 20), images, labels).answers
     found, counts = np.unique(labels, return_counts=True)
     assert (answers.distinct, answers.non_finite) == (len(found), 0)
     assert answers.share == counts.max() / 100
-    assert 0.5 < answers.confidence < 1
+    assert counts[found == answers.commonest] == counts.max()
+    colours = np.array([colour_of(index) for index in range(1000)]) / 255
+    logits = -100 * np.square(colours[labels][:, None] - colours).sum(2)
+    assert answers.confidence == pytest.approx(np.mean(1 / np.exp(logits).sum(1)), rel=1e-4)
 
 
 def test_it_takes_no_more_than_fifteen_looks_at_the_first_images():
     shown = []
     images, labels = labelled(512)
-    pixels = lambda fitting, places: images[list(places)]  # noqa: E731
+
+    def pixels(fitting, places):
+        return images[list(places)]
 
     def counting(batch):
         shown.append(len(batch))
@@ -391,9 +393,7 @@ def test_it_takes_no_more_than_fifteen_looks_at_the_first_images():
 
 def test_what_gives_no_logits_is_one_line():
     images, labels = labelled(40)
-    with pytest.raises(
-        ClassifierError, match=r"python:planted:it.* gives \(32, 10\), expected logits of shape \(32, 1000\)"
-    ):
+    with pytest.raises(ClassifierError, match=r"planted:it.* gives \(32, 10\), expected logits of shape \(32, 1000\)"):
         diagnose(planted(after=lambda logits: logits[:, :10]), images, labels)
 
 
@@ -417,9 +417,8 @@ def test_a_dataset_is_seen_in_its_seeded_order(tmp_path):
     from harness.benchmarks.imagenet import open_imagenet
 
     write_imagenet(tmp_path, range(0, 1000, 40), per_class=2)
-    found = diagnose_dataset(
-        open_imagenet(tmp_path), planted(after=lambda logits: logits.roll(1, 1)), images=30, seed=5
-    )
+    dataset, broken = open_imagenet(tmp_path), planted(after=lambda logits: logits.roll(1, 1))
+    found = diagnose_dataset(dataset, broken, images=30, seed=5)
     assert (found.accuracy, found.images) == (0, 30)
     assert (found.best.name, found.best.accuracy) == ("labels shifted by 1", 1)
 
