@@ -336,7 +336,7 @@ class _Trials:
 
     def __init__(self, trials: Sequence[_Trial]) -> None:
         self.all = sorted(trials, key=lambda trial: -trial.gain)
-        self.level = ALPHA / (_LOOKS * len(trials))
+        self.level = ALPHA / (_LOOKS * (len(trials) + 1))  # the order of classes is one more
 
     def _better(self) -> list[_Trial]:
         """Give those that do clearly better, best first; pairs only where nothing simpler does."""

@@ -203,7 +203,7 @@ def test_a_reading_is_named_from_as_many_images_as_the_exact_test_asks_for():
         images, labels = labelled(n, right=1)
         found = diagnose(planted(after=lambda logits: logits.roll(1, 1)), images, labels)
         named[n] = found.best is not None
-        assert named[n] == (2.0**-n <= 1e-3 / (2 * len(found.readings)))
+        assert named[n] == (2.0**-n <= 1e-3 / (2 * (len(found.readings) + 1)))
     assert set(named.values()) == {False, True}
 
 
@@ -459,3 +459,72 @@ def test_only_clean_images_are_diagnosed(run, more):
     code, _, err = run("measure", SPEC.format("reads_colours"), *more, "--diagnose")
     assert code == 2
     assert "--diagnose is for measure SPEC imagenet" in err
+
+
+HALF = "mean=0.50196,0.50196,0.50196&std=0.50196,0.50196,0.50196"
+REAL = {
+    "squeezenet": "torchvision:squeezenet1_0@{}/squeezenet1_0_deepcomp.safetensors",
+    "mobilenet_025": "python:real_architectures:mobilenet_v1_025@{}/mobilenet_v1_0.25_128.safetensors?" + HALF,
+    "mobilenet_050": "python:real_architectures:mobilenet_v1_050@{}/mobilenet_v1_0.5_160.safetensors?" + HALF,
+    "mobilenet_100": "python:real_architectures:mobilenet_v1_100@{}/mobilenet_v1_1.0_224.safetensors?" + HALF,
+}
+
+
+@pytest.fixture
+def diagnosed(real_data, real_checkpoints, monkeypatch):
+    """From a checkpoint's name, keys of its spec and what is done to its first and last layer to its diagnosis."""
+    from torch import nn
+
+    from harness.benchmarks.catalog import DataRoots, open_benchmark
+    from harness.classifiers.loading import load
+
+    monkeypatch.syspath_prepend(real_checkpoints)
+
+    def diagnosed(name, keys=None, breaks=lambda first, last: None):
+        spec = parse_spec(REAL[name].format(real_checkpoints))
+        classifier = load(respelt(spec, **keys) if keys else spec)
+        layers = [each for each in classifier.module.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
+        breaks(layers[0], layers[-1])
+        return diagnose_dataset(open_benchmark("imagenet", DataRoots(real_data)), classifier)
+
+    return diagnosed
+
+
+def swap_channels(first, last):
+    first.weight.data = first.weight.data[:, [2, 1, 0]].contiguous()
+
+
+def shift_labels(first, last):
+    last.weight.data, last.bias.data = last.weight.data.roll(1, 0), last.bias.data.roll(1, 0)
+
+
+def scramble_labels(first, last):
+    last.weight.data, last.bias.data = last.weight.data[scrambled()], last.bias.data[scrambled()]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", REAL)
+def test_real_checkpoints_as_they_are_raise_no_alarm(diagnosed, name):
+    found = diagnosed(name)
+    assert found.best is None, str(found)
+    assert not found.is_at_chance
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("keys", "breaks", "name"),
+    [
+        pytest.param({}, swap_channels, "BGR", id="BGR"),
+        pytest.param({}, shift_labels, "labels shifted by 1", id="shifted"),
+        pytest.param({}, scramble_labels, "classes in another order", id="scrambled"),
+        pytest.param({"mean": "0,0,0", "std": "1,1,1"}, None, "pixels in -1..1", id="not_normalised"),
+        pytest.param(
+            {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}, None, "pixels in -1..1", id="imagenets"
+        ),
+        pytest.param({"resize": 110, "crop": 96}, None, "crop 224", id="small"),
+    ],
+)
+def test_a_real_checkpoint_that_is_broken_is_told_how(diagnosed, keys, breaks, name):
+    found = diagnosed("mobilenet_025", keys, breaks or (lambda first, last: None))
+    assert found.best is not None, str(found)
+    assert found.best.name == name
