@@ -350,7 +350,7 @@ def test_pixels_that_are_given_are_tried_in_their_own_size_alone():
         pytest.param(lambda logits: logits * float("nan"), "NaN or infinite for 100 % of the images", id="nan"),
         pytest.param(
             lambda logits: 1e-5 * logits[:, scrambled()],
-            "with mean confidence 0.001, as an untrained network's are: its weights were lost, or not loaded",
+            "with mean confidence 0.001, as an untrained network does: its weights were lost, or not loaded",
             id="untrained",
         ),
     ],
