@@ -16,14 +16,16 @@ from typing import Any, NoReturn
 from harness import data_cli, references
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.classifiers.spec import Spec, parse_spec
+from harness.diagnosis import FEWEST_IMAGES, Diagnosis, is_at_chance
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, TooFewImages, UsageError, unknown
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
+from harness.readings import CLASSES
 from harness.records.store import RecordStore
 from harness.scores import Score, main_score, scores_of
 from harness.studies.live import Laboratory
 from harness.studies.quantities import Quantity
-from harness.suite.flags import ATTACKING, DECIDING, MEASURING, RECORDING, Option, value_of
+from harness.suite.flags import ATTACKING, DECIDING, DIAGNOSING, MEASURING, RECORDING, Option, value_of
 from harness.suite.options import (
     Request,
     read_attacks,
@@ -37,6 +39,10 @@ from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import in_unit
 
+log = logging.getLogger(__name__)
+
+# How many other readings are printed below a diagnosis.
+_SHOWN_READINGS = 5
 COMMANDS = ("measure", "compare", "record", *data_cli.COMMANDS, "doctor")
 
 
@@ -78,6 +84,8 @@ def measure(options: argparse.Namespace) -> int:
     """Print a classifier's metrics on a benchmark."""
     spec = parse_spec(options.spec)
     need = _need(options)
+    if options.diagnose and need != "imagenet":
+        raise UsageError("--diagnose is for measure SPEC imagenet --protocol classify; leave it out")
     request, laboratory = _laboratory(options, need, spec)
     estimator = laboratory.estimator(request.alpha)
 
@@ -86,7 +94,22 @@ def measure(options: argparse.Namespace) -> int:
 
     if options.grid and isinstance(need, Maximize):
         laboratory.draw(spec, need, Path(options.grid).expanduser())
-    return _print(options, request, laboratory, need, {"classifier": spec}, one)
+    diagnosis = None
+    if need == "imagenet":
+        diagnosis = _diagnose(spec, one(scores_of(need)["top1"]), laboratory, always=options.diagnose)
+    return _print(options, request, laboratory, need, {"classifier": spec}, one, diagnosis=diagnosis)
+
+
+def _diagnose(spec: Spec, top1: Estimate, laboratory: Laboratory, *, always: bool) -> Diagnosis | None:
+    """Find out why a classifier is no better than chance, and warn of it; None where it is better and nobody asked."""
+    at_chance = is_at_chance(round(top1.value * top1.images), top1.images, CLASSES)
+    is_alarming = at_chance and top1.images >= FEWEST_IMAGES
+    if not (is_alarming or always):
+        return None
+    found = laboratory.diagnosis(spec)
+    if is_alarming:
+        log.warning("%s: %s", spec.label, found)
+    return found
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -219,7 +242,12 @@ def _described(there: Mapping[str, Any]) -> str:
 
 
 # The options that a command takes beside those of measuring.
-_BESIDE = {"measure": ATTACKING, "compare": (*DECIDING, *ATTACKING), "record": RECORDING, "doctor": ()}
+_BESIDE = {
+    "measure": (*DIAGNOSING, *ATTACKING),
+    "compare": (*DECIDING, *ATTACKING),
+    "record": RECORDING,
+    "doctor": (),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -302,6 +330,7 @@ def _print(
     specs: Mapping[str, Spec],
     one: Callable[[Score], Estimate],
     decision: Decision | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> int:
     """Print every metric of what was asked; one that can't be had is named with its reason, unless none can."""
     metrics: dict[str, Estimate] = {}
@@ -319,7 +348,8 @@ def _print(
     if options.json:
         decided = {"decision": asdict(decision)} if decision else {}
         told = {"metrics": _as_json(metrics), "not_measured": reasons}
-        print(json.dumps({**heading, **_environment(request), **decided, **told}))
+        diagnosed = {"diagnosis": diagnosis.as_json()} if diagnosis else {}
+        print(json.dumps({**heading, **_environment(request), **decided, **told, **diagnosed}))
         return 0
     brief = {name: value for name, value in heading.items() if name not in ("attack", "tags", "note", "normalised_by")}
     print(", ".join(f"{name} {value}" for name, value in {**brief, **_environment(request)}.items()))
@@ -332,6 +362,11 @@ def _print(
     for name, found in metrics.items():
         print(f"{name:{width}}{_text(found, scores[name].percent, request.alpha)}")
     _print_reasons("not measured", reasons)
+    if diagnosis and options.diagnose:
+        print(f"diagnosis: {diagnosis}")
+        for reading in diagnosis.readings[:_SHOWN_READINGS]:
+            accuracy = in_unit(reading.accuracy, percent=True)
+            print(f"  {accuracy:12}({reading.images:,} images) {reading.name}")
     return 0
 
 

@@ -53,8 +53,12 @@ FEWEST_IMAGES = 20
 _LOOKS = 2
 _AT_ONCE = 32
 _MOST_OPEN = 3
-# Up to so many times what chance gives, an accuracy or a confidence is called chance.
+# Up to so many times what chance gives, an accuracy is called chance.
 _CHANCE = 5
+# Mean confidences of three networks that were never trained were 0.001 to 0.013, of three trained ones 0.15 to 0.73.
+_UNTRAINED = 0.02
+# A class that is answered for so many of the images says that no others are told apart.
+_CONSTANT = 0.5
 # The order of classes is asked of so many images, of classes that have so many each: one half of a class's images finds
 # where it went, the other tells whether it did.
 _ORDER_IMAGES = 256
@@ -116,19 +120,24 @@ class Answers:
             float(1 - finite.mean()),
         )
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it answers one class for half of the images or more."""
+        return self.share >= _CONSTANT
+
     def __str__(self) -> str:
         if self.non_finite:
             share = _percent(self.non_finite)
             return f"its logits are NaN or infinite for {share} of the images: its weights are damaged"
         what = f"it answers class {self.commonest} for {_percent(self.share)} of the images"
-        if self.share < 0.5:
-            what = f"its answers are spread over {self.distinct} classes"
-        if self.confidence < _CHANCE / CLASSES:
-            confidence = f"with mean confidence {self.confidence:.2g}, as an untrained network's are"
-            return f"{what} {confidence}: its weights were lost, or not loaded"
-        if self.share < 0.5:
-            return f"{what} with mean confidence {self.confidence:.2g}: its weights are of another network or task"
-        return f"{what}: its last layer or a batch norm is broken"
+        if not self.is_constant:
+            what = f"it spreads its answers over {self.distinct} classes"
+        confidence = f"with mean confidence {self.confidence:.2g}"
+        if self.confidence < _UNTRAINED:
+            return f"{what} {confidence}, as an untrained network does: its weights were lost, or not loaded"
+        if self.is_constant:
+            return f"{what}: its last layer or a batch norm is broken"
+        return f"{what} {confidence}: its weights are damaged or of another task"
 
 
 @dataclass(frozen=True)
@@ -267,19 +276,20 @@ def diagnose(
         trials = _Trials(looks.trials(inputs, with_pairs=with_pairs))
     best, why_not = trials.best(), ""
     readings = [trial.reading() for trial in trials.all]
-    if best is None and (looks.is_at_chance() or reference is not None):
+    answered = Answers.of(looks.seen[looks.now])
+    if best is None and not answered.is_constant and (looks.is_at_chance() or reference is not None):
         order = _class_order(looks, reference, trials.level)
         readings += [order.reading] if order.reading else []
         best, why_not = (order.reading if order.is_another else None), order.why_not
-    seen = looks.seen[looks.now]
+    right = looks.right(looks.now, AS_NOW)
     return Diagnosis(
-        images=len(seen.first),
+        images=len(right),
         classes=CLASSES,
-        accuracy=float(looks.right(looks.now, AS_NOW).mean()),
+        accuracy=float(right.mean()),
         readings=tuple(sorted(readings, key=lambda reading: -reading.accuracy)),
         best=best,
         is_at_chance=looks.is_at_chance(),
-        answers=Answers.of(seen),
+        answers=answered,
         order=why_not,
     )
 
@@ -336,7 +346,7 @@ class _Trials:
 
     def __init__(self, trials: Sequence[_Trial]) -> None:
         self.all = sorted(trials, key=lambda trial: -trial.gain)
-        self.level = ALPHA / (_LOOKS * len(trials))
+        self.level = ALPHA / (_LOOKS * (len(trials) + 1))  # the order of classes is one more
 
     def _better(self) -> list[_Trial]:
         """Give those that do clearly better, best first; pairs only where nothing simpler does."""

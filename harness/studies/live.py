@@ -454,11 +454,12 @@ class Laboratory:
         if spec not in self._diagnoses:
             if not self.settings.measure:
                 raise NotMeasured("what other readings would do is not recorded, and nothing may be measured")
-            from harness.diagnosis import diagnose_dataset
+            from harness.diagnosis import MOST_IMAGES, diagnose_dataset
 
             found = diagnose_dataset(
                 self.dataset("imagenet"),
                 self._load(spec),
+                images=min(MOST_IMAGES, self.asked("imagenet")),
                 seed=self.settings.seed,
                 reference_predictions=self._predictions(reference) if reference else None,
                 workers=self.settings.workers,

@@ -113,6 +113,11 @@ DECIDING = (
     Option("--budget", "with --decide: measure for so long at most, all claims together", "SECONDS"),
 )  # fmt: skip
 
+DIAGNOSING = (
+    Option("--diagnose", "imagenet: say which other reading of the classifier's input or classes does clearly better; "
+           "done anyway where top-1 is at chance"),
+)  # fmt: skip
+
 CLAIMS = (
     *DECIDING,
     *CANDIDATE,

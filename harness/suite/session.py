@@ -1,5 +1,6 @@
 """One run of the suite: its options, its studies, and what it has to say at the end."""
 
+import logging
 import math
 import os
 import re
@@ -35,6 +36,8 @@ from harness.suite.pinned import PinnedFigures, unpinned
 from harness.suite.pins import location_of, takes_pins
 from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
+
+log = logging.getLogger(__name__)
 
 
 def share_cores(config: pytest.Config) -> None:
@@ -209,7 +212,11 @@ class SuiteSession:
         assert self._reference
         if self.decides:
             raise NotMeasured("--decide looks at as many images as decide claims; recorded figures are of certain ones")
-        return likeness.compare(study, subject, self._reference, quantities, alpha=self.request.alpha)
+        rows = likeness.compare(study, subject, self._reference, quantities, alpha=self.request.alpha)
+        found = differences(self._reference.tensors, study.tensors(subject))
+        if found.kind not in ("same", "unknown"):
+            log.warning("weights of %s beside those of %s: %s", parse_spec(subject).label, self._reference.name, found)
+        return rows
 
     def likeness_table(self, study: LiveStudy, subject: str, rows: Sequence[Likeness]) -> list[str]:
         """Lay a classifier's figures out beside those that --expect-like names, and say how its weights differ."""

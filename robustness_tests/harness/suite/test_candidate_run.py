@@ -72,7 +72,7 @@ def test_it_is_compared_with_the_recorded_baseline(alone):
 
 
 def test_nothing_is_asked_of_others(alone):
-    run, verdicts = alone
+    _run, verdicts = alone
     assert {entry["subject"] for entry in verdicts} <= {RIGHT, ""}
     assert {entry["claim"] for entry in verdicts} == {"H1", "H2", "C13", "C14", "C15", "C16", "C17", "C19"}
 
@@ -114,7 +114,7 @@ def test_a_shift_of_classes_is_told(ask):
 
 
 def test_a_measured_baseline_takes_the_place_of_the_recorded_one(ask):
-    run, verdicts = ask(RIGHT, TABLE3, f"--baseline={WRONG}", report="with_baseline")
+    _run, verdicts = ask(RIGHT, TABLE3, f"--baseline={WRONG}", report="with_baseline")
     (entry,) = [each for each in of(verdicts, "C13") if "reads_the_next_class" in each["relation"]]
     assert entry["verdict"] == "undecided" or entry["bound"] == pytest.approx(entry["value"])
     assert {entry["subject"] for entry in verdicts} <= {RIGHT, ""}
@@ -128,7 +128,7 @@ def beside(request, ask, folder):
 
 
 def test_it_is_held_against_another_image_by_image(beside):
-    run, verdicts, _ = beside
+    _run, verdicts, _ = beside
     (entry,) = of(verdicts, "A1", metric="imagenet_top1")
     assert entry["verdict"] == "fails"
     assert entry["bound"] == pytest.approx(140 / 160 - 0.005)
