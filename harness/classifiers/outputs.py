@@ -28,7 +28,7 @@ def logits_among(answer: Any, shape: tuple[int, int], output: str | None, name: 
     if not parts:
         if output is not None and isinstance(answer, torch.Tensor):
             raise ClassifierError(f"{name} gives one tensor of shape {tuple(answer.shape)}; leave out ?output={output}")
-        raise ClassifierError(f"{name} gives a {type(answer).__name__}, expected a tensor of logits")
+        raise ClassifierError(f"{name} gives a {type(answer).__name__}, expected one tensor of logits")
     if output is not None:
         found = parts.get(output)
         if not isinstance(found, torch.Tensor):

@@ -213,8 +213,8 @@ def _onnx(path: Path, device: str) -> Program:
     tensors = [*model.graph.initializer, *(each.t for node in model.graph.node for each in node.attribute)]
     if any(each.data_location == onnx.TensorProto.EXTERNAL for each in tensors):
         raise CheckpointError(
-            f"{path} keeps its weights in another file, by which its hash would not tell it from others; save it as one "
-            "file (torch.onnx.export with external_data=False)"
+            f"{path} keeps its weights in another file, which its hash does not cover; save it as one file "
+            "(torch.onnx.export with external_data=False)"
         )
     state = {each.name: onnx.numpy_helper.to_array(each) for each in tensors if _onnx_dtype(each.data_type) in _FLOATS}
     require_finite_weights({name: torch.from_numpy(array.copy()) for name, array in state.items()}, str(path))

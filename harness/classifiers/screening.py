@@ -26,11 +26,11 @@ _TARGET = re.compile(
 # What is written into source, or names a tensor.
 _NAME = re.compile(r"[\w.]*")
 # Sizes such as Add(Mul(Integer(2), Symbol('s0', positive=True)), Integer(1)): what they may call and consist of.
-_FUNCTIONS = frozenset(
-    "Symbol Integer Float Rational Add Mul Pow Max Min Abs Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan LessThan "
-    "StrictGreaterThan GreaterThan And Or Not Piecewise ExprCondPair FloorDiv ModularIndexing Where PythonMod Mod "
-    "CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural FloatPow FloatTrueDiv IntTrueDiv "
-    "IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt RoundDecimal ToFloat Identity".split()
+_FUNCTION = re.compile(
+    "Symbol|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|Equality|Unequality|StrictLessThan|LessThan"
+    "|StrictGreaterThan|GreaterThan|And|Or|Not|Piecewise|ExprCondPair|FloorDiv|ModularIndexing|Where|PythonMod|Mod"
+    "|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow|FloatTrueDiv|IntTrueDiv"
+    "|IsNonOverlappingAndDenseIndicator|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat|Identity"
 )
 _ATOM = re.compile(r"[a-z]+\d+|int_oo|oo|true|false")
 _SIMPLE = (
@@ -143,7 +143,7 @@ def _is_size(text: str) -> bool:
 
     def is_harmless(node: ast.AST) -> bool:
         if isinstance(node, ast.Name):
-            return node.id in _FUNCTIONS if id(node) in called else _ATOM.fullmatch(node.id) is not None
+            return (_FUNCTION if id(node) in called else _ATOM).fullmatch(node.id) is not None
         if isinstance(node, ast.Constant):
             return not isinstance(node.value, str) or re.fullmatch(r"[-+\w.]*", node.value) is not None
         return isinstance(node, (ast.Call, *_SIMPLE))

@@ -146,10 +146,10 @@ def _query(text: str, query: str) -> tuple[Preprocessing, dict[str, Any]]:
     return preprocessing, others
 
 
-def _named(example: str) -> Callable[[str], str]:
+def _named(what: str) -> Callable[[str], str]:
     def read(value: str) -> str:
         if not value:
-            raise ValueError(f"expected a name, e.g. {example}")
+            raise ValueError(f"expected {what}")
         return value
 
     return read
@@ -205,9 +205,9 @@ def _wnids(value: str) -> ClassMapping:
 
 # Those that are attributes of a spec, not of its preprocessing.
 _NAMED: Mapping[str, Callable[[str], str]] = {
-    "penultimate": _named("avgpool"),
-    "output": _named("logits"),
-    "prefix": _named("student"),
+    "penultimate": _named("the name of a module, e.g. avgpool"),
+    "output": _named("the place or the key of an output, e.g. 0 or logits"),
+    "prefix": _named("how the names of tensors begin, e.g. student"),
 }
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "resize": _size,

@@ -90,10 +90,7 @@ def read_state(path: Path, prefix: str | None = None) -> State:
     """
     with unchanged(path):
         loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    if prefix:
-        state = behind(flattened(loaded), prefix, str(path))
-    else:
-        state = _tensors(path, _unwrapped(path, loaded))
+    state = behind(flattened(loaded), prefix, str(path)) if prefix else _tensors(path, _unwrapped(path, loaded))
     _refuse_quantised(state, str(path))
     state = {re.sub(r"(^|\.)_orig_mod\.", r"\1", name): tensor for name, tensor in state.items()}
     while state and all(name.startswith("module.") for name in state):
@@ -103,17 +100,15 @@ def read_state(path: Path, prefix: str | None = None) -> State:
 
 def _unwrapped(path: Path, loaded: Any) -> Any:
     """Take off what weights are wrapped in; tells of averages of them that lie beside."""
-    found = [name for name in (*WRAPPERS, *AVERAGES) if isinstance(loaded, Mapping) and _is_filled(loaded.get(name))]
+    found = [
+        name for name in (*WRAPPERS, *AVERAGES) if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping)
+    ]
     if not found:
         return loaded
     for average in found[1:]:
         if average in AVERAGES:
             log.warning("%s: %s is taken; ask for %s by ?prefix=%s", path, found[0], average, average)
     return loaded[found[0]]
-
-
-def _is_filled(value: Any) -> bool:
-    return isinstance(value, Mapping) and len(value) > 0
 
 
 def load_state(module: "nn.Module", state: State, where: str) -> None:

@@ -64,8 +64,8 @@ def measured(
         Per classifier its run, and how many images of the run's order were asked for.
 
     Raises:
-        NotMeasured: Records are missing and `settings.measure` is false, or the classifier that an attack follows has no
-            gradients.
+        NotMeasured: Records are missing and `settings.measure` is false, or the classifier that an attack follows has
+            no gradients.
         Busy: Another process is measuring one of them, and `wait` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
@@ -241,16 +241,14 @@ def _examiner(
     if need.surrogate:
         from harness.protocols.transfer import Scored, Transfer
 
-        with blaming(eyes.text, lambda place: "a grey image", "a grey image"):
-            require_gradient(load(eyes))
+        require_gradient(load(eyes))
         scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (eyes, *(lane.spec for lane in lanes))]
         transfer = Transfer(scored[0], scored[1:], need, **draws, **how)
         return lambda batch, labels, names: transfer(batch.pixels, labels, names)
     from harness.protocols.whitebox import WhiteBox
 
     (classifier,) = (load(lane.spec) for lane in lanes)
-    with blaming(eyes.text, lambda place: "a grey image", "a grey image"):
-        require_gradient(classifier)
+    require_gradient(classifier)
     attack = WhiteBox(classifier.module, need, **draws, **how)
     return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
 

@@ -152,8 +152,7 @@ def _make(
     if settings.device == "cpu":
         keep_freed_memory()
     device = torch.device(settings.device)
-    with blaming(spec.text, lambda place: "a grey image", "a grey image"):
-        require_gradient(load(spec))
+    require_gradient(load(spec))
     search = MaximizeUnits(load(spec), need, device=device, precision=settings.precision, seed=settings.seed)
     progress = Progress(f"{spec.label}, maximizing images", len(missing) * need.steps, "steps")
     for done, place in enumerate(missing):

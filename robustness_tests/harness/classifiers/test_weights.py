@@ -11,7 +11,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from harness.classifiers.weights import fetch, file_sha256, load_state, read_state, state_sha256
+from harness.classifiers.disk import file_sha256
+from harness.classifiers.weights import fetch, load_state, read_state, state_sha256
 from harness.errors import CheckpointError, DataMissing
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -218,7 +219,7 @@ def test_no_file_a_folder_and_an_empty_file_are_told_apart(tmp_path, suffix):
     ("content", "says"),
     [
         pytest.param({"epoch": 3, "optimizer": {"lr": 0.1}}, "more than tensors (epoch, optimizer)", id="optimizer"),
-        pytest.param({"net": {"a": 1}}, "more than tensors (net)", id="unknown-wrapper"),
+        pytest.param({"best": {"a": 1}}, "more than tensors (best)", id="unknown-wrapper"),
         pytest.param({"state_dict": {"epoch": 3}}, "more than tensors (epoch)", id="wrapped-numbers"),
         pytest.param({"state_dict": {}}, "no tensors by name", id="nothing"),
         pytest.param([1, 2], "a list and no tensors by name", id="list"),
@@ -352,12 +353,12 @@ def misfit(change):
         ),
         pytest.param(
             lambda state: state["conv.weight"][1, 0, 0, 0].fill_(float("nan")),
-            ["NaN or infinite weights in conv.weight;"],
+            ["holds 1 NaN or infinite numbers, in conv.weight;"],
             id="nan",
         ),
         pytest.param(
             lambda state: [state[name].fill_(float("inf")) for name in ("conv.bias", "head.bias")],
-            ["NaN or infinite weights in conv.bias, head.bias;"],
+            ["holds 9 NaN or infinite numbers, in conv.bias, head.bias;"],
             id="infinite",
         ),
     ],
