@@ -152,8 +152,9 @@ def _make(
     if settings.device == "cpu":
         keep_freed_memory()
     device = torch.device(settings.device)
-    require_gradient(load(spec))
-    search = MaximizeUnits(load(spec), need, device=device, precision=settings.precision, seed=settings.seed)
+    classifier = load(spec)
+    require_gradient(classifier)
+    search = MaximizeUnits(classifier, need, device=device, precision=settings.precision, seed=settings.seed)
     progress = Progress(f"{spec.label}, maximizing images", len(missing) * need.steps, "steps")
     for done, place in enumerate(missing):
         seed = seeds[place]
