@@ -6,6 +6,7 @@ torch is imported only when something is loaded: a spec whose weights are pinned
 import hashlib
 import importlib
 import importlib.util
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.catalog import CATALOG
+from harness.classifiers.configuration import differences
 from harness.classifiers.disk import check_file, file_sha256, unchanged
 from harness.classifiers.kinds import program_kind
 from harness.classifiers.names import State
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.classifiers.classifier import Classifier
+
+log = logging.getLogger(__name__)
 
 # torchvision maps normalised images to [-1, 1] inside these when it loads its own weights into them.
 _REMAPS_INPUT = ("googlenet", "inception_v3")
@@ -73,6 +77,8 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     import_torchvision()  # before a builder imports it on its own
     with _seeded():
         model = _build(spec)
+    if spec.source in ("timm", "hf"):
+        _tell_configuration(spec, model)
     if file is None:
         require_finite_weights(model.state_dict(), spec.text)
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
@@ -84,6 +90,19 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     except Misfit as error:
         raise _suggesting(error, state) from error
     return Classifier.freeze(spec, model, sha256, device, precision_of(each.dtype for each in state.values()))
+
+
+def _tell_configuration(spec: Spec, model: "nn.Module") -> None:
+    """Say in the log where timm's own configuration of a model asks for other preprocessing than the spec."""
+    found = differences(spec.preprocessing, getattr(model, "pretrained_cfg", None) or {})
+    if found:
+        log.warning(
+            "%s: %s has %s; if the weights were trained so, add ?%s",
+            spec.text,
+            f"timm's configuration of {spec.name}" if spec.source == "timm" else "its configuration",
+            ", ".join(f"{key} {theirs} instead of {ours}" for key, (theirs, ours) in found.items()),
+            "&".join(f"{key}={theirs}" for key, (theirs, _) in found.items()),
+        )
 
 
 def _load_program(spec: Spec, file: Path, device: str) -> "Classifier":

@@ -68,7 +68,7 @@ def nearest_architecture(state: State) -> str:
     found = {name: tensor.shape for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     best, share = "", 0.0
     for architectures in (_torchvision, _timm):
-        for name, shapes in architectures(found, best):
+        for name, shapes in architectures(found, best if share >= _SHARE else ""):
             if shapes == found:
                 return f"it fits {name}"
             if classes := _other_classes(shapes, found):
