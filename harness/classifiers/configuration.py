@@ -18,8 +18,7 @@ def differences(preprocessing: Preprocessing, configuration: Mapping[str, Any]) 
             as a share of the resized side) and `interpolation`; what it lacks does not differ.
 
     Returns:
-        By key of a spec, what the configuration asks for and what the spec has, both as they are typed; sizes come
-        together, because neither goes without the other.
+        By key of a spec, what the configuration asks for and what the spec has, both as they are typed.
     """
     wanted: dict[str, Any] = {}
     for key in ("mean", "std"):
@@ -29,8 +28,8 @@ def differences(preprocessing: Preprocessing, configuration: Mapping[str, Any]) 
         crop = int(configuration["input_size"][-1])
         # Rounded off beforehand: 224 / 0.875 must not come to 255.99999.
         resize = math.floor(round(crop / (configuration.get("crop_pct") or 1), 6))
-        if (resize, crop) != (preprocessing.resize, preprocessing.crop):
-            wanted |= {"resize": resize, "crop": crop}
+        sizes = {"resize": resize, "crop": crop}
+        wanted |= {key: size for key, size in sizes.items() if size != getattr(preprocessing, key)}
     asked = configuration.get("interpolation")
     if asked in INTERPOLATIONS and asked != preprocessing.interpolation:
         wanted["interpolation"] = asked
