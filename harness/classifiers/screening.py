@@ -39,7 +39,6 @@ _SIMPLE = (
 )
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 _FREE_TEXT = ("metadata", "as_string", "as_strings", "torch_version")
-_PICKLE_STARTS = (b"PK", b"\x80")
 
 
 def screen(path: Path) -> None:
@@ -54,37 +53,39 @@ def screen(path: Path) -> None:
     """
     with ZipFile(path) as archive:
         names = archive.namelist()
-        if len(set(names)) < len(names):
+        if len({name.lower() for name in names}) < len(names):  # torch's reader does not tell cases apart
             raise _refusal(path, "it holds two members of one name")
+        unpickled = {PurePosixPath(name).name for name in _unpickled(path, archive)}
         for name in names:
-            _screen_member(path, name, archive)
+            _screen_member(path, name, archive, unpickled)
 
 
-def _screen_member(path: Path, name: str, archive: ZipFile) -> None:
-    inner = PurePosixPath(name)
+def _unpickled(path: Path, archive: ZipFile) -> Iterator[str]:
+    """Name the tensors that the archive's own listings say are to be unpickled."""
+    for name in archive.namelist():
+        if name.lower().endswith("_config.json"):
+            for entry in _entries(path, name, archive.read(name)):
+                if entry.get("use_pickle"):
+                    yield str(entry.get("path_name"))
+
+
+def _entries(path: Path, name: str, data: bytes) -> list[dict[str, Any]]:
+    try:
+        return [dict(entry) for entry in json.loads(data)["config"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refusal(path, f"{name} lists no tensors") from error
+
+
+def _screen_member(path: Path, name: str, archive: ZipFile, unpickled: set[str]) -> None:
+    inner = PurePosixPath(name.lower())
     if "aotinductor" in inner.parts or inner.suffix in (".so", ".dll", ".dylib", ".pyd"):
         raise _refusal(path, f"{name} is compiled code")
     if inner.name.startswith(("custom_obj", "opaque_obj")):
         raise _refusal(path, f"{name} is an object that is no tensor")
-    if inner.suffix == ".json":
+    if inner.suffix == ".json" or inner.parent.name == "models":
         _screen_json(path, name, archive.read(name))
-        return
-    with archive.open(name) as member:
-        begins_like_a_pickle = member.read(2).startswith(_PICKLE_STARTS)
-    # Raw numbers may begin like a pickle by chance; what is unpickled has a name that says so.
-    if inner.suffix == ".pt" or (begins_like_a_pickle and _is_pickled(name, archive)):
+    elif inner.suffix == ".pt" or PurePosixPath(name).name in unpickled:
         _screen_pickle(path, name, archive.read(name))
-
-
-def _is_pickled(name: str, archive: ZipFile) -> bool:
-    """Tell whether a configuration of the archive says that a member is to be unpickled."""
-    folder = str(PurePosixPath(name).parent)
-    for other in archive.namelist():
-        if other.startswith(folder) and other.endswith("_config.json"):
-            entries = json.loads(archive.read(other)).get("config", {}).values()
-            if any(each.get("use_pickle") and each.get("path_name") == PurePosixPath(name).name for each in entries):
-                return True
-    return False
 
 
 def _screen_pickle(path: Path, name: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import shutil
 import sys
 import warnings
@@ -335,9 +336,10 @@ def test_a_pickle_among_example_inputs_is_refused_and_not_run(tmp_path):
     assert not trace.exists()
 
 
-def test_a_pickle_in_place_of_a_weight_is_refused_and_not_run(tmp_path):
+@pytest.mark.parametrize("protocol", [None, 0, 2])
+def test_a_pickle_in_place_of_a_weight_is_refused_and_not_run(tmp_path, protocol):
     trace = tmp_path / "it-ran"
-    evil = pickled(RunsCode(trace))
+    evil = pickled(RunsCode(trace)) if protocol is None else pickle.dumps(RunsCode(trace), protocol)
 
     def change(member, data):
         if member == "data/weights/weight_0":
@@ -413,7 +415,9 @@ def test_guards_are_not_run(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["data/aotinductor/model/wrapper.so", "data/constants/custom_obj_0"])
+@pytest.mark.parametrize(
+    "name", ["data/aotinductor/model/wrapper.so", "data/constants/custom_obj_0", "models/another", "Models/Model.JSON"]
+)
 def test_compiled_code_and_other_objects_are_refused(tmp_path, name):
     path = export(tmp_path / "p.pt2")
     with zipfile.ZipFile(path, "a") as archive:
