@@ -181,8 +181,10 @@ def cost(spec: Spec) -> float:
 
 def _weights_file(spec: Spec) -> Path | None:
     """Find the file that a spec names after @, and see that it is there before anything dear is built."""
-    if spec.weights is None or (spec.source == "torchvision" and not Path(spec.weights).suffix):
+    if spec.weights is None:
         return None
+    if spec.source == "torchvision" and not Path(spec.weights).suffix and "/" not in spec.weights:
+        return None  # the name of an entry
     return check_file(Path(spec.weights).expanduser())
 
 
@@ -257,7 +259,7 @@ def _torchvision_file(spec: Spec) -> Path:
     name = spec.weights or "IMAGENET1K_V1"
     if name not in entries:
         error = unknown(f"weights of {spec.name}", name, entries)
-        raise UsageError(f"{error}; a file needs a suffix such as .safetensors or .pth")
+        raise UsageError(f"{error}; a file needs a suffix such as .safetensors or .pth, or a / before its name")
     url = entries[name].url
     return fetch(url, _pinned(url))
 

@@ -19,7 +19,7 @@ from harness.torchvision_ops import import_torchvision
 
 _SECONDS = 2.5  # for torchvision's
 _TIMM_SECONDS = 4.5
-_FACTOR = 1.5  # of parameters, beyond which an architecture is not looked at
+_FACTOR = 5.0  # of parameters, beyond which an architecture is not looked at
 _SHARE = 0.5  # of matching tensors, below which nothing is near
 # What a family of timm's has among its names, and how its models are called. The first that fits is looked into.
 _FAMILIES = (
