@@ -218,6 +218,7 @@ def _read_pickle(path: Path) -> Any:
         with warnings.catch_warnings():
             # Whatever protocol it was written with, it is read or refused.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            warnings.filterwarnings("ignore", "TypedStorage is deprecated", UserWarning)  # of quantised tensors
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in nearly any exception
         raise CheckpointError(f"{path} {_unreadable(path, error)}") from error
