@@ -38,6 +38,14 @@ class DataMissing(NotMeasured):
     """A benchmark's folder, or a classifier's weights, are not there; says how to get them."""
 
 
+class NoGradient(NotMeasured):
+    """A classifier that can't be attacked by gradients: its logits have none with respect to pixels."""
+
+
+class NoPenultimate(NotMeasured):
+    """A classifier whose last layer can't be looked at: it is a program."""
+
+
 class CheckpointError(HarnessError):
     """Weights that can't be loaded, don't fit their architecture or aren't what they should be."""
 
@@ -58,10 +66,6 @@ class NonFinite(ClassifierError):
         super().__init__(f"NaN or infinite {what} for the image at place {place} of the batch")
         self.what = what
         self.place = place
-
-
-class NoGradient(ClassifierError):
-    """A classifier that can't be attacked by gradients: its logits have none."""
 
 
 class RecordsError(HarnessError):

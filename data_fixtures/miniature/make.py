@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from harness.classifiers.weights import file_sha256
+from harness.classifiers.disk import file_sha256
 from harness.errors import unknown
 
 WEIGHTS = Path(__file__).parent / "weights"

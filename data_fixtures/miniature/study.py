@@ -11,8 +11,8 @@ from data_fixtures.miniature.benchmarks import FORM, PINNED_SEED, Supply, world_
 from data_fixtures.miniature.expected import EXPECTED
 from data_fixtures.miniature.make import HASHES, WEIGHTS
 from harness.benchmarks.catalog import DataRoots
+from harness.classifiers.disk import file_sha256
 from harness.classifiers.spec import Spec, parse_spec
-from harness.classifiers.weights import file_sha256
 from harness.engines.settings import Settings
 from harness.errors import CheckpointError
 from harness.protocols.attacks import EPS, Attack

@@ -1,15 +1,17 @@
 """A frozen classifier: normalisation inside, evaluation mode, nothing left to train."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from harness.classifiers.outputs import logits_among
+from harness.classifiers.weights import precision_of
 from harness.errors import ClassifierError
 
 if TYPE_CHECKING:
-    from harness.classifiers.spec import Preprocessing, Spec
+    from harness.classifiers.spec import Spec
 
 CLASSES = 1000
 
@@ -20,19 +22,23 @@ class Normalised(nn.Module):
     Normalisation belongs inside, so that attacks work on pixels (PROTOCOLS).
 
     Args:
-        model: From normalised images to logits.
-        preprocessing: Its mean, std and number of classes.
-        name: What errors call it.
+        model: From normalised images to logits, which may be among other outputs.
+        spec: Its mean, std and classes, which output are its logits, and what errors call it.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    places: torch.Tensor | None
 
-    def __init__(self, model: nn.Module, preprocessing: "Preprocessing", name: str) -> None:
+    def __init__(self, model: nn.Module, spec: "Spec") -> None:
         super().__init__()
+        preprocessing = spec.preprocessing
         self.model = model
         self._classes = preprocessing.classes
-        self._name = name
+        self._name = spec.text
+        self._output = spec.output
+        places = torch.tensor(spec.mapping.places) if spec.mapping else None
+        self.register_buffer("places", places, persistent=False)
         self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None], persistent=False)
 
@@ -43,20 +49,23 @@ class Normalised(nn.Module):
             images: float, shape (n, 3, h, w), RGB in [0, 1].
 
         Returns:
-            Logits, shape (n, 1000); a background class is dropped.
+            Logits, shape (n, 1000), in the order of the sorted wnids; those of other classes are dropped.
 
         Raises:
             ClassifierError: The model gives something else than (n, classes) logits.
         """
-        logits: Any = self.model((images - self.mean) / self.std)
-        if not isinstance(logits, torch.Tensor):
-            raise ClassifierError(f"{self._name} gives a {type(logits).__name__}, expected one tensor of logits")
+        answer = self.model((images - self.mean) / self.std)
+        logits = logits_among(answer, (len(images), self._classes), self._output, self._name)
         shape, expected = tuple(logits.shape), (len(images), self._classes)
         if shape[:1] != expected[:1] or len(shape) != 2:
             raise ClassifierError(f"{self._name} gives logits of shape {shape}, expected {expected}")
         if shape != expected:
             hint = "; if class 0 is background, add ?classes=1001" if shape[1] == CLASSES + 1 else ""
+            if shape[1] > CLASSES + 1:
+                hint = "; say which are ImageNet's by ?wnids=FILE"
             raise ClassifierError(f"{self._name} gives {shape[1]} logits an image, expected {self._classes}{hint}")
+        if self.places is not None:
+            return logits[:, self.places]
         return logits[:, 1:] if self._classes == CLASSES + 1 else logits
 
 
@@ -68,17 +77,31 @@ class Classifier:
         spec: What it was made from.
         module: From float images in [0, 1], shape (n, 3, h, w), to logits, shape (n, 1000); frozen.
         weights_sha256: sha256 of the weights file; of the tensors where they came from no file. 64 hex digits.
+        weights_precision: In what precision the weights lie there: `fp32`, `fp16`, `bf16`, `fp64` or `mixed`. They are
+            computed with in single precision, but for those of a program, which stays as it is.
     """
 
     spec: "Spec"
     module: nn.Module
     weights_sha256: str
+    weights_precision: str = "fp32"
 
     @classmethod
-    def freeze(cls, spec: "Spec", model: nn.Module, weights_sha256: str, device: str) -> "Classifier":
-        """Put a model behind its normalisation, on a device, in single precision, with nothing left to train."""
-        module = Normalised(model, spec.preprocessing, spec.text).float().to(device).eval().requires_grad_(False)
-        return cls(spec, module, weights_sha256)
+    def freeze(
+        cls, spec: "Spec", model: nn.Module, weights_sha256: str, device: str, weights_precision: str | None = None
+    ) -> "Classifier":
+        """Put a model behind its normalisation, on a device, in single precision, with nothing left to train.
+
+        Args:
+            spec: What it was made from.
+            model: From normalised images to logits.
+            weights_sha256: See above.
+            device: `cpu`, `cuda`, `cuda:1` ...
+            weights_precision: See above; None for that of the model as it is.
+        """
+        precision = weights_precision or precision_of(each.dtype for each in model.state_dict().values())
+        module = Normalised(model, spec).float().to(device).eval().requires_grad_(False)
+        return cls(spec, module, weights_sha256, precision)
 
     @property
     def device(self) -> torch.device:

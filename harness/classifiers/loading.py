@@ -6,6 +6,7 @@ torch is imported only when something is loaded: a spec whose weights are pinned
 import hashlib
 import importlib
 import importlib.util
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.catalog import CATALOG
+from harness.classifiers.configuration import differences
+from harness.classifiers.disk import check_file, file_sha256, unchanged
+from harness.classifiers.kinds import program_kind
+from harness.classifiers.names import State
 from harness.classifiers.spec import Spec, parse_spec
-from harness.classifiers.weights import State, check_file, fetch, file_sha256, load_state, read_state, state_sha256
+from harness.classifiers.weights import (
+    Misfit,
+    fetch,
+    load_state,
+    precision_of,
+    read_state,
+    require_finite_weights,
+    state_sha256,
+)
 from harness.errors import CheckpointError, DataMissing, UsageError, in_one_line, known_nearest_first, unknown
 from harness.torchvision_ops import import_torchvision
 
@@ -23,6 +36,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.classifiers.classifier import Classifier
+
+log = logging.getLogger(__name__)
 
 # torchvision maps normalised images to [-1, 1] inside these when it loads its own weights into them.
 _REMAPS_INPUT = ("googlenet", "inception_v3")
@@ -43,22 +58,72 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
 
     Raises:
         UsageError: The spec is not understood, or names an architecture or callable that there is not.
-        CheckpointError: Its weights can't be read or do not fit, or the callable fails.
+        CheckpointError: Its weights or its program can't be read or do not fit, or the callable fails.
         DataMissing: Its weights, or the repository that builds it, can't be downloaded.
     """
     from harness.classifiers.classifier import Classifier
 
     if isinstance(spec, str):
         spec = parse_spec(spec)
-    file = _weights_file(spec) or _published_file(spec)
+    file = _weights_file(spec)
+    if file and program_kind(file):
+        return _load_program(spec, file, device)
+    if spec.source == "program":
+        raise CheckpointError(
+            f"{file} is no program (TorchScript, torch.export or ONNX); for a file of weights name its architecture, "
+            "such as torchvision:NAME@FILE"
+        )
+    file = file or _published_file(spec)
     import_torchvision()  # before a builder imports it on its own
     with _seeded():
         model = _build(spec)
+    if spec.source in ("timm", "hf"):
+        _tell_configuration(spec, model)
     if file is None:
+        require_finite_weights(model.state_dict(), spec.text)
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
-    state = read_state(file)
-    load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
-    return Classifier.freeze(spec, model, file_sha256(file), device)
+    with unchanged(file):
+        state = read_state(file, spec.prefix)
+        sha256 = file_sha256(file)
+    try:
+        load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
+    except Misfit as error:
+        raise _suggesting(error, state) from error
+    return Classifier.freeze(spec, model, sha256, device, precision_of(each.dtype for each in state.values()))
+
+
+def _tell_configuration(spec: Spec, model: "nn.Module") -> None:
+    """Say in the log where timm's own configuration of a model asks for other preprocessing than the spec."""
+    found = differences(spec.preprocessing, getattr(model, "pretrained_cfg", None) or {})
+    if found:
+        log.warning(
+            "%s: %s has %s; if the weights were trained so, add ?%s",
+            spec.text,
+            f"timm's configuration of {spec.name}" if spec.source == "timm" else "its configuration",
+            ", ".join(f"{key} {theirs} instead of {ours}" for key, (theirs, ours) in found.items()),
+            "&".join(f"{key}={theirs}" for key, (theirs, _) in found.items()),
+        )
+
+
+def _load_program(spec: Spec, file: Path, device: str) -> "Classifier":
+    """Load a program, whose architecture is its own, whatever the spec's source."""
+    from harness.classifiers.classifier import Classifier
+    from harness.classifiers.programs import read_program
+
+    if spec.prefix:
+        raise UsageError(f"{spec.text!r}: {file} is a {program_kind(file)}, which has no prefix to choose")
+    with unchanged(file):
+        program = read_program(file, device)
+        sha256 = file_sha256(file)
+    return Classifier.freeze(spec, program, sha256, device, program.weights_precision)
+
+
+def _suggesting(error: Misfit, state: State) -> CheckpointError:
+    """Add to what does not fit which architecture does."""
+    from harness.classifiers.nearest import nearest_architecture
+
+    nearest = nearest_architecture(_renamed(state))
+    return CheckpointError(f"{error}; {nearest}") if nearest else error
 
 
 @contextmanager
@@ -73,6 +138,8 @@ def _seeded() -> Iterator[None]:
 
 def identity(spec: Spec, loaded: "Callable[[Spec], Classifier] | None" = None) -> dict[str, str]:
     """Name what a classifier's records depend on: its source and name, weights, preprocessing and, for `python:`, code.
+
+    Which output, prefix and classes are chosen has a part in it where a spec chooses them.
 
     Weights that lie in a file are hashed, the paper's are pinned; for all others the classifier has to be loaded.
 
@@ -89,11 +156,15 @@ def identity(spec: Spec, loaded: "Callable[[Spec], Classifier] | None" = None) -
         "classifier": f"{spec.source}:{spec.name}",
         "preprocessing": ",".join(f"{key}={value}" for key, value in asdict(spec.preprocessing).items()),
     }
-    if spec.source == "python":
+    named |= {key: value for key, value in (("output", spec.output), ("prefix", spec.prefix)) if value}
+    if spec.mapping:
+        named["wnids"] = f"sha256:{spec.mapping.sha256}"
+    file = _weights_file(spec)
+    if spec.source == "python" and not (file and program_kind(file)):
         named["code"] = _source_sha256(spec)
     if spec.source == "paper" and spec.weights is None:
         return {**named, "weights": f"sha256:{CATALOG[spec.name].sha256_prefix}"}
-    if file := _weights_file(spec):
+    if file:
         return {**named, "weights": f"sha256:{file_sha256(file)}"}
     classifier = (loaded or load)(spec)
     return {**named, "weights": f"sha256:{classifier.weights_sha256}"}
@@ -110,8 +181,10 @@ def cost(spec: Spec) -> float:
 
 def _weights_file(spec: Spec) -> Path | None:
     """Find the file that a spec names after @, and see that it is there before anything dear is built."""
-    if spec.weights is None or (spec.source == "torchvision" and not Path(spec.weights).suffix):
+    if spec.weights is None:
         return None
+    if spec.source == "torchvision" and not Path(spec.weights).suffix and "/" not in spec.weights:
+        return None  # the name of an entry
     return check_file(Path(spec.weights).expanduser())
 
 
@@ -186,7 +259,7 @@ def _torchvision_file(spec: Spec) -> Path:
     name = spec.weights or "IMAGENET1K_V1"
     if name not in entries:
         error = unknown(f"weights of {spec.name}", name, entries)
-        raise UsageError(f"{error}; a file needs a suffix such as .safetensors or .pth")
+        raise UsageError(f"{error}; a file needs a suffix such as .safetensors or .pth, or a / before its name")
     url = entries[name].url
     return fetch(url, _pinned(url))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from harness.errors import ClassifierError, UsageError, known_nearest_first
+from harness.errors import ClassifierError, NoPenultimate, UsageError, known_nearest_first
 
 if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
@@ -24,11 +24,14 @@ class Penultimate(nn.Module):
 
     Raises:
         UsageError: No layer gives one output a class and the spec names none, or there is no module of that name.
+        NoPenultimate: It is a program, of which no layer can be seen.
     """
 
     def __init__(self, classifier: "Classifier") -> None:
         super().__init__()
         self._name = classifier.spec.text
+        if kind := getattr(classifier.module.model, "kind", None):
+            raise NoPenultimate(f"{self._name} is a {kind}, whose penultimate layer can't be seen")
         self._classifier = classifier.module
         self._named = classifier.spec.penultimate or ""
         self._at = _module(classifier, self._named) if self._named else _last_layer(classifier)

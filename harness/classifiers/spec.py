@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from harness.classifiers.catalog import CATALOG
+from harness.classifiers.wnids import ClassMapping, read_wnids
 from harness.errors import UsageError, unknown
 
-SOURCES = ("torchvision", "timm", "hf", "hub", "python")
+SOURCES = ("torchvision", "timm", "hf", "hub", "python", "program")
 INTERPOLATIONS = ("bilinear", "bicubic")
 _FORM = "SOURCE:NAME[@WEIGHTS][?key=value&...], with SOURCE one of " + ", ".join(SOURCES)
 _NAMES = {
@@ -31,7 +32,7 @@ class Preprocessing:
         interpolation: `bilinear` or `bicubic`.
         mean: Per channel of RGB in [0, 1], what is subtracted.
         std: Per channel, what is divided by afterwards.
-        classes: How many logits it gives: 1000, or 1001 where class 0 is background.
+        classes: How many logits it gives: 1000, 1001 where class 0 is background, or as many as `?wnids=` names.
     """
 
     resize: int = 256
@@ -50,9 +51,12 @@ class Spec:
         text: As typed; names the classifier in verdicts.
         source: `paper` for a short name, else one of `SOURCES`.
         name: What the source knows it by.
-        weights: A file, or the name of a torchvision weights entry; None for the source's own.
+        weights: A file of weights or a program, or the name of a torchvision weights entry; None for the source's own.
         preprocessing: How it wants its images.
         penultimate: The module that gives the features which its last layer reads; None to find it.
+        output: Which of several outputs are the logits: its place, key or attribute; None to find it.
+        prefix: How the names of the wanted tensors begin in the weights file; None to find it.
+        mapping: Which of its logits are those of ImageNet's classes; None where all are, in the order of the wnids.
     """
 
     text: str
@@ -61,6 +65,9 @@ class Spec:
     weights: str | None
     preprocessing: Preprocessing
     penultimate: str | None = None
+    output: str | None = None
+    prefix: str | None = None
+    mapping: ClassMapping | None = None
 
     @property
     def label(self) -> str:
@@ -91,8 +98,10 @@ def parse_spec(text: str) -> Spec:
     form, pattern = _NAMES.get(source, ("", ".*"))
     if not re.fullmatch(pattern, name):
         raise UsageError(f"{text!r} is not of the form {form}[@WEIGHTS]")
-    preprocessing, penultimate = _query(text, query)
-    return Spec(text, source, name, weights or None, preprocessing, penultimate)
+    if source == "program" and not weights:
+        raise UsageError(f"{text!r} lacks its program; name the file: program:{name}@FILE")
+    preprocessing, others = _query(text, query)
+    return Spec(text, source, name, weights or None, preprocessing, **others)
 
 
 def split_specs(text: str) -> list[str]:
@@ -106,7 +115,8 @@ def split_specs(text: str) -> list[str]:
     return [spec.strip() for spec in specs if spec.strip()]
 
 
-def _query(text: str, query: str) -> tuple[Preprocessing, str | None]:
+def _query(text: str, query: str) -> tuple[Preprocessing, dict[str, Any]]:
+    """Read what stands after ?: the preprocessing, and the other attributes of a spec."""
     given: dict[str, Any] = {}
     for pair in filter(None, query.split("&")):
         key, _, value = pair.partition("=")
@@ -118,19 +128,31 @@ def _query(text: str, query: str) -> tuple[Preprocessing, str | None]:
             given[key] = _READERS[key](value)
         except ValueError as error:
             raise UsageError(f"{text!r}: {key}={value}: {error}") from None
-    penultimate = given.pop("penultimate", None)
+    mapping = given.pop("wnids", None)
+    others = {"mapping": mapping, **{key: given.pop(key) for key in _NAMED if key in given}}
+    classes = given.setdefault("classes", mapping.classes if mapping else 1000)
+    if mapping is None and classes not in (1000, 1001):
+        raise UsageError(
+            f"{text!r}: classes={classes}: expected 1000, or 1001 where class 0 is background; for others name a file "
+            "of wnids by ?wnids=FILE"
+        )
+    if mapping is not None and classes != mapping.classes:
+        raise UsageError(f"{text!r}: classes={classes}, but the file of wnids has {mapping.classes}; leave out classes")
     preprocessing = Preprocessing(**given)
     if preprocessing.crop > preprocessing.resize:
         raise UsageError(
             f"{text!r}: crop {preprocessing.crop} is larger than resize {preprocessing.resize}; give a larger resize"
         )
-    return preprocessing, penultimate
+    return preprocessing, others
 
 
-def _module(value: str) -> str:
-    if not value:
-        raise ValueError("expected the name of a module, e.g. avgpool")
-    return value
+def _named(what: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if not value:
+            raise ValueError(f"expected {what}")
+        return value
+
+    return read
 
 
 def _size(value: str) -> int:
@@ -170,11 +192,23 @@ def _divisors(value: str) -> Triple:
 
 
 def _classes(value: str) -> int:
-    if value not in ("1000", "1001"):
+    if not re.fullmatch("[1-9][0-9]*", value):
         raise ValueError("expected 1000, or 1001 where class 0 is background")
     return int(value)
 
 
+def _wnids(value: str) -> ClassMapping:
+    if not value:
+        raise ValueError("expected a text file with one wnid a line")
+    return read_wnids(Path(value).expanduser())
+
+
+# Those that are attributes of a spec, not of its preprocessing.
+_NAMED: Mapping[str, Callable[[str], str]] = {
+    "penultimate": _named("the name of a module, e.g. avgpool"),
+    "output": _named("the place or the key of an output, e.g. 0 or logits"),
+    "prefix": _named("how the names of tensors begin, e.g. student"),
+}
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "resize": _size,
     "crop": _size,
@@ -182,5 +216,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "mean": _means,
     "std": _divisors,
     "classes": _classes,
-    "penultimate": _module,
+    "wnids": _wnids,
+    **_NAMED,
 }

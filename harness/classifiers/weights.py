@@ -1,62 +1,35 @@
 """Weights files: fetched, hashed, read without running any code, and fitted to an architecture."""
 
-import functools
 import hashlib
 import http.client
+import logging
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.classifiers.disk import file_sha256, unchanged
+from harness.classifiers.names import State, behind, flattened, without_common_prefix
 from harness.errors import CheckpointError, DataMissing
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-State = dict[str, "torch.Tensor"]
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+# Under what a checkpoint keeps its weights, and an average of them, which is taken where there is nothing else.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _SHOWN = 3
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
+_QUANTISED = re.compile(r"_packed_params|\.(zero_point|weight_scale|qweight|qzeros|SCB|quant_state\.\w+)$")
+
+log = logging.getLogger(__name__)
 
 
-def check_file(path: Path) -> Path:
-    """Give the path back if it is a file that holds something.
-
-    Raises:
-        CheckpointError: It is not there, is a folder, or is empty.
-    """
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; expected a weights file (.safetensors, .pt or .pth)")
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path}; check the path after @")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty; get it again")
-    return path
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file's bytes; the same file is hashed once a process.
-
-    Returns:
-        64 hex digits.
-
-    Raises:
-        CheckpointError: There is no such file, or it can't be read.
-    """
-    stat = check_file(path).stat()
-    try:
-        return _file_sha256(path.absolute(), stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read ({error.strerror}); check its permissions") from error
-
-
-@functools.cache
-def _file_sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class Misfit(CheckpointError):
+    """Weights of another architecture than the one that they are for."""
 
 
 def state_sha256(state: Mapping[str, "torch.Tensor"]) -> str:
@@ -100,30 +73,48 @@ def fetch(url: str, sha256_prefix: str) -> Path:
     return path
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path, prefix: str | None = None) -> State:
     """Read the tensors of a checkpoint, from safetensors or from a pickle that holds nothing but tensors.
 
-    What the file wraps them in is taken off: a `state_dict`, `model_state_dict`, `model` or EMA entry, and a `module.`
-    before every name.
+    What the file wraps them in is taken off: a `state_dict`, `model_state_dict`, `model`, `net` or EMA entry, and a
+    `module.` before every name. Where a file has weights and an average of them, the weights are taken.
+
+    Args:
+        path: The file.
+        prefix: How the names of the wanted tensors begin, those of entries around them included: `student`,
+            `state_dict_ema`; None for what the file keeps its weights under.
 
     Raises:
-        CheckpointError: There is no such file, it can't be read, holds no tensors, or needs code to load (which is
-            refused and not run).
+        CheckpointError: There is no such file, it can't be read, is being written, is quantised, holds no tensors or
+            none behind the prefix, or needs code to load (which is refused and not run).
     """
-    check_file(path)
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    state = _tensors(path, loaded)
+    with unchanged(path):
+        loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state = behind(flattened(loaded), prefix, str(path)) if prefix else _tensors(path, _unwrapped(path, loaded))
+    _refuse_quantised(state, str(path))
+    state = {re.sub(r"(^|\.)_orig_mod\.", r"\1", name): tensor for name, tensor in state.items()}
     while state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
 
 
+def _unwrapped(path: Path, loaded: Any) -> Any:
+    """Take off what weights are wrapped in; tells of averages of them that lie beside."""
+    found = [
+        name for name in (*WRAPPERS, *AVERAGES) if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping)
+    ]
+    if not found:
+        return loaded
+    for average in found[1:]:
+        if average in AVERAGES:
+            log.warning("%s: %s is taken; ask for %s by ?prefix=%s", path, found[0], average, average)
+    return loaded[found[0]]
+
+
 def load_state(module: "nn.Module", state: State, where: str) -> None:
     """Put tensors into a module; half precision is widened to the module's own.
+
+    Names may all lie behind a prefix, such as `backbone.`, and others beside them, which is told in the log.
 
     Args:
         module: The architecture.
@@ -131,30 +122,84 @@ def load_state(module: "nn.Module", state: State, where: str) -> None:
         where: What the message calls them, e.g. the file.
 
     Raises:
-        CheckpointError: Names are missing or too many, shapes differ, whole numbers stand where weights belong, or
-            a tensor holds NaN or infinite numbers; each kind is named with its first tensors.
+        Misfit: Names are missing or too many, shapes differ, or whole numbers stand where weights belong; each kind
+            is named with its first tensors.
+        CheckpointError: A tensor holds NaN or infinite numbers, or there are two copies of the weights.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    state = without_common_prefix(state, [name for name in own if not _is_counter(name)], where)
+    missing = [name for name in own if name not in state and not _is_counter(name)]
     extra = [name for name in state if name not in own]
-    misshapen = [
-        f"{name} is {_shape(state[name])} instead of {_shape(own[name])}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
+    misshapen = [name for name in own if name in state and state[name].shape != own[name].shape]
     whole = [
         name for name in own if name in state and own[name].is_floating_point() and not state[name].is_floating_point()
     ]
-    wrong = {"missing": missing, "unexpected": extra, "misshapen": misshapen, "not in floating point": whole}
+    if misshapen and not missing and not extra:
+        _tell_classes({name: (own[name].shape, state[name].shape) for name in misshapen}, where)
+    shapes = [f"{name} is {_shape(state[name])} instead of {_shape(own[name])}" for name in misshapen]
+    wrong = {"missing": missing, "unexpected": extra, "misshapen": shapes, "not in floating point": whole}
     if any(wrong.values()):
         details = "; ".join(f"{len(names)} {word} ({_some(names)})" for word, names in wrong.items() if names)
-        raise CheckpointError(f"{where} does not fit the architecture: {details}; check the name before @")
-    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"{where} holds NaN or infinite weights in {_some(broken)}; get it again")
+        raise Misfit(f"{where} does not fit the architecture: {details}; check the name before @")
+    # What is infinite in the architecture itself, such as a mask, is so on purpose.
+    require_finite_weights({name: it for name, it in state.items() if own[name].isfinite().all()}, where)
     # Its own state dict, filled, carries the versions that some architectures ask for; safetensors keep none.
     own.update(state)
     module.load_state_dict(own)
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _tell_classes(shapes: "Mapping[str, tuple[torch.Size, torch.Size]]", where: str) -> None:
+    """Raise if two architectures differ in nothing but how many classes their last layer has."""
+    firsts = {(own[0], found[0]) for own, found in shapes.values() if own and found and own[1:] == found[1:]}
+    if len(firsts) != 1 or not all(own[1:] == found[1:] for own, found in shapes.values()):
+        return
+    ((classes, found),) = firsts
+    if classes not in (1000, 1001) and found not in (1000, 1001):
+        return
+    if found == 1001:
+        hint = "if class 0 is background, add ?classes=1001"
+    elif found > 1000:
+        hint = "say which are ImageNet's by ?wnids=FILE"
+    else:
+        hint = "it takes one of ImageNet's 1000 classes"
+    raise Misfit(f"{where} has {found} classes ({', '.join(list(shapes)[:_SHOWN])}), expected {classes}; {hint}")
+
+
+def require_finite_weights(state: "Mapping[str, torch.Tensor]", where: str) -> None:
+    """Require finite numbers of weights.
+
+    Raises:
+        CheckpointError: One is NaN or infinite; says how many, and in which tensors.
+    """
+    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items() if tensor.is_floating_point()}
+    broken = [name for name, count in counts.items() if count]
+    if broken:
+        raise CheckpointError(
+            f"{where} holds {sum(counts.values()):,} NaN or infinite numbers, in {_some(broken)}; get it again"
+        )
+
+
+def precision_of(dtypes: "Iterable[torch.dtype]") -> str:
+    """Say in what precision weights lie: `fp32`, `fp16`, `bf16` or `fp64`; `mixed` where it is not one for all.
+
+    Whole numbers, such as counters of batch norms, have no part in it; `fp32` where there is nothing else.
+    """
+    found = {str(dtype).removeprefix("torch.") for dtype in dtypes if dtype.is_floating_point}
+    return "mixed" if len(found) > 1 else _PRECISIONS.get(next(iter(found), "float32"), "mixed")
+
+
+def _refuse_quantised(state: "Mapping[str, object]", where: str) -> None:
+    """Raise if names or types are those of whole-number weights and their scales."""
+    names = [name for name, value in state.items() if _QUANTISED.search(name) or getattr(value, "is_quantized", False)]
+    if names:
+        raise CheckpointError(
+            f"{where} holds quantised weights ({_some(names)}), which no plain architecture has; export the classifier "
+            "as a TorchScript program instead, or dequantise it"
+        )
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -173,6 +218,7 @@ def _read_pickle(path: Path) -> Any:
         with warnings.catch_warnings():
             # Whatever protocol it was written with, it is read or refused.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            warnings.filterwarnings("ignore", "TypedStorage is deprecated", UserWarning)  # of quantised tensors
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in nearly any exception
         raise CheckpointError(f"{path} {_unreadable(path, error)}") from error
@@ -207,6 +253,8 @@ def _begins_like_a_checkpoint(path: Path) -> bool:
 def _tensors(path: Path, loaded: Any) -> State:
     import torch
 
+    if isinstance(loaded, Mapping):
+        _refuse_quantised({str(name): value for name, value in loaded.items()}, str(path))
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path} holds a {type(loaded).__name__} and no tensors by name; save a state_dict")
     odd = [
@@ -215,7 +263,7 @@ def _tensors(path: Path, loaded: Any) -> State:
     if odd:
         raise CheckpointError(
             f"{path} holds more than tensors ({_some(odd)}); save the state_dict alone, or under one of "
-            f"{', '.join(WRAPPERS)}"
+            f"{', '.join((*WRAPPERS, *AVERAGES))}, or name its entry by ?prefix="
         )
     return dict(loaded)
 

@@ -17,6 +17,7 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
 
     Raises:
         ClassifierError: In place of whatever was raised, errors of the harness aside.
+        NoGradient: Where it was raised.
     """
     try:
         yield
@@ -25,7 +26,7 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
             f"{who}: NaN or infinite {error.what} for {image(error.place)}; check its weights and its mean and std"
         ) from error
     except NoGradient as error:
-        raise ClassifierError(f"{who}: {error}") from error
+        raise NoGradient(f"{who}: {error}") from error
     except HarnessError:
         raise
     except Exception as error:  # whatever the classifier's own code raises

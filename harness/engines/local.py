@@ -64,7 +64,8 @@ def measured(
         Per classifier its run, and how many images of the run's order were asked for.
 
     Raises:
-        NotMeasured: Records are missing and `settings.measure` is false.
+        NotMeasured: Records are missing and `settings.measure` is false, or the classifier that an attack follows has
+            no gradients.
         Busy: Another process is measuring one of them, and `wait` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
     """
@@ -223,6 +224,8 @@ def _examiner(
     """Load what a pass needs, and give what is to be done with each of its batches."""
     import torch
 
+    from harness.classifiers.gradients import require_gradient
+
     how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
     draws: dict[str, Any] = {"seed": settings.seed, "classes": dataset.own_classes}
     if dataset.frames:
@@ -238,12 +241,14 @@ def _examiner(
     if need.surrogate:
         from harness.protocols.transfer import Scored, Transfer
 
+        require_gradient(load(eyes))
         scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (eyes, *(lane.spec for lane in lanes))]
         transfer = Transfer(scored[0], scored[1:], need, **draws, **how)
         return lambda batch, labels, names: transfer(batch.pixels, labels, names)
     from harness.protocols.whitebox import WhiteBox
 
     (classifier,) = (load(lane.spec) for lane in lanes)
+    require_gradient(classifier)
     attack = WhiteBox(classifier.module, need, **draws, **how)
     return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
 

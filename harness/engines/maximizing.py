@@ -74,7 +74,8 @@ def maximized(
         The run, and how many records it has.
 
     Raises:
-        NotMeasured: Records are missing and `settings.measure` is false, or there are too few images.
+        NotMeasured: Records are missing and `settings.measure` is false, there are too few images, or the classifier
+            has no gradients or is a program, whose layers can't be seen.
         Busy: Another process is making them, and `wait` is false.
         DataError, CheckpointError, ClassifierError, RecordsError: As named; what was made before is kept.
     """
@@ -145,12 +146,15 @@ def _make(
 ) -> None:
     import torch
 
+    from harness.classifiers.gradients import require_gradient
     from harness.protocols.maximize import MaximizeUnits
 
     if settings.device == "cpu":
         keep_freed_memory()
     device = torch.device(settings.device)
-    search = MaximizeUnits(load(spec), need, device=device, precision=settings.precision, seed=settings.seed)
+    classifier = load(spec)
+    require_gradient(classifier)
+    search = MaximizeUnits(classifier, need, device=device, precision=settings.precision, seed=settings.seed)
     progress = Progress(f"{spec.label}, maximizing images", len(missing) * need.steps, "steps")
     for done, place in enumerate(missing):
         seed = seeds[place]

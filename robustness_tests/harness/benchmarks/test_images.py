@@ -58,7 +58,7 @@ def test_images_that_come_at_the_forms_side_are_not_touched(tmp_path, photograph
     assert np.array_equal(pixels[0], np.asarray(stimulus).transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize(("side", "crop"), [(224, 160), (32, 224)])
+@pytest.mark.parametrize(("side", "crop"), [(224, 160), (224, 299), (32, 224)])
 def test_images_that_come_at_the_forms_side_are_resized_to_another_crop_only(tmp_path, photograph, side, crop):
     stimulus = photograph.resize((side, side))
     stimulus.save(tmp_path / "cat1-dog1.png")

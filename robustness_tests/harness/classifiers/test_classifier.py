@@ -132,8 +132,6 @@ def test_the_background_class_is_dropped():
             "gives logits of shape (1, 1000), expected (2, 1000)",
             id="one-for-all",
         ),
-        pytest.param(lambda batch: (batch, batch), "", "gives a tuple, expected one tensor of logits", id="tuple"),
-        pytest.param(lambda batch: {"out": batch}, "", "gives a dict, expected one tensor of logits", id="dict"),
         pytest.param(lambda batch: None, "", "gives a NoneType, expected one tensor of logits", id="nothing"),
     ],
 )

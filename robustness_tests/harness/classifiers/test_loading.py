@@ -155,6 +155,25 @@ def test_half_precision_weights_are_computed_with_in_single(tmp_path):
     assert_answers_as(classifier, model.float())
 
 
+@pytest.mark.parametrize(("dtype", "precision"), [("float32", "fp32"), ("float16", "fp16"), ("bfloat16", "bf16")])
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_classifier_says_in_what_precision_its_weights_lie(tmp_path, dtype, precision, suffix):
+    import torch
+    from safetensors.torch import save_file
+
+    state = architecture().to(getattr(torch, dtype)).state_dict()
+    (save_file if suffix == "safetensors" else torch.save)(state, tmp_path / f"w.{suffix}")
+    classifier = load(f"torchvision:{TINY}@{tmp_path}/w.{suffix}")
+    assert classifier.weights_precision == precision
+    assert {each.dtype for each in classifier.module.parameters()} == {torch.float32}
+
+
+def test_weights_that_come_without_a_file_are_finite_too(module):
+    code = "import torch\ndef build():\n    return torch.nn.Linear(2, 2).requires_grad_(False).apply(spoil)\n"
+    code += "def spoil(layer):\n    layer.bias[0] = torch.nan\n"
+    assert "holds 1 NaN or infinite numbers, in bias" in refusal(CheckpointError, f"python:{module(code)}:build")
+
+
 def test_1001_classes_are_built_and_the_background_dropped(tmp_path):
     import torch
     from safetensors.torch import save_file

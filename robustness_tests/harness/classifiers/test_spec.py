@@ -90,7 +90,8 @@ def test_an_unknown_word_is_answered_with_the_known_ones_nearest_first(text, wor
     assert f"unknown {word}" in line
     assert listed(line)[0] == nearest
     assert set(listed(line)) == set(
-        known or ("resize", "crop", "interpolation", "mean", "std", "classes", "penultimate")
+        known
+        or ("resize", "crop", "interpolation", "mean", "std", "classes", "wnids", "penultimate", "output", "prefix")
     )
 
 

@@ -11,7 +11,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from harness.classifiers.weights import fetch, file_sha256, load_state, read_state, state_sha256
+from harness.classifiers.disk import file_sha256
+from harness.classifiers.weights import fetch, load_state, precision_of, read_state, state_sha256
 from harness.errors import CheckpointError, DataMissing
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -218,7 +219,7 @@ def test_no_file_a_folder_and_an_empty_file_are_told_apart(tmp_path, suffix):
     ("content", "says"),
     [
         pytest.param({"epoch": 3, "optimizer": {"lr": 0.1}}, "more than tensors (epoch, optimizer)", id="optimizer"),
-        pytest.param({"net": {"a": 1}}, "more than tensors (net)", id="unknown-wrapper"),
+        pytest.param({"best": {"a": 1}}, "more than tensors (best)", id="unknown-wrapper"),
         pytest.param({"state_dict": {"epoch": 3}}, "more than tensors (epoch)", id="wrapped-numbers"),
         pytest.param({"state_dict": {}}, "no tensors by name", id="nothing"),
         pytest.param([1, 2], "a list and no tensors by name", id="list"),
@@ -352,12 +353,12 @@ def misfit(change):
         ),
         pytest.param(
             lambda state: state["conv.weight"][1, 0, 0, 0].fill_(float("nan")),
-            ["NaN or infinite weights in conv.weight;"],
+            ["holds 1 NaN or infinite numbers, in conv.weight;"],
             id="nan",
         ),
         pytest.param(
             lambda state: [state[name].fill_(float("inf")) for name in ("conv.bias", "head.bias")],
-            ["NaN or infinite weights in conv.bias, head.bias;"],
+            ["holds 9 NaN or infinite numbers, in conv.bias, head.bias;"],
             id="infinite",
         ),
     ],
@@ -440,3 +441,68 @@ def test_a_failed_download_names_the_url_and_where_to_put_the_file(torch_home, m
     assert URL in line
     assert str(failure) in line
     assert f"put the file at {torch_home / 'alexnet-owt-7be5be79.pth'}" in line
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "precision"),
+    [
+        (["float32"], "fp32"),
+        (["float16", "float16"], "fp16"),
+        (["bfloat16"], "bf16"),
+        (["float64"], "fp64"),
+        (["float16", "float32"], "mixed"),
+        (["float16", "int64"], "fp16"),
+        (["int64"], "fp32"),
+        ([], "fp32"),
+    ],
+    ids=str,
+)
+def test_the_precision_of_weights_is_that_of_their_floating_point(dtypes, precision):
+    import torch
+
+    assert precision_of(getattr(torch, name) for name in dtypes) == precision
+
+
+def test_numbers_that_are_not_finite_are_counted_and_the_first_three_tensors_named():
+    def spoil(state):
+        for name in ("conv.weight", "conv.bias", "norm.weight", "head.bias"):
+            state[name].flatten()[:2] = float("nan")
+
+    assert "holds 8 NaN or infinite numbers, in conv.weight, conv.bias, norm.weight, ...; get it again" in misfit(spoil)
+
+
+def test_a_mask_that_is_infinite_in_the_architecture_itself_is_let_through():
+    import torch
+    from torch import nn
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(2, 2)
+            self.register_buffer("mask", torch.full((2, 2), -torch.inf))
+
+    module, state = Masked(), Masked().state_dict()
+    load_state(module, state, "w.pth")
+    assert torch.equal(module.head.weight, state["head.weight"])
+
+
+def quantised_linear():
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(4, 5))).state_dict()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(quantised_linear, id="dynamic"),
+        pytest.param(
+            lambda: {"fc.weight": tensors()["scale"].char(), "fc.weight_scale": tensors()["scale"]}, id="scale"
+        ),
+    ],
+)
+def test_quantised_weights_are_refused_with_the_way_out(tmp_path, content):
+    line = refusal(write(tmp_path / "w.pth", content()))
+    assert "export the classifier as a TorchScript program instead, or dequantise it" in line

@@ -358,8 +358,10 @@ def test_nan_logits_name_the_classifier_and_the_image(dataset, store):
 def test_a_classifier_without_gradients_is_named(dataset, store, attack):
     text = RIGHT.replace("reads_colours", "detaches")
     attack = replace(attack, surrogate=text) if attack.surrogate else attack
-    with pytest.raises(ClassifierError, match="detaches.*: its logits do not depend on the image in any way") as caught:
-        measure(dataset, store, attack, RIGHT if attack.surrogate else text)
+    load = Loads()
+    with pytest.raises(NotMeasured, match="detaches.* can't be attacked: its logits have no gradient") as caught:
+        measure(dataset, store, attack, RIGHT if attack.surrogate else text, load=load)
+    assert load.images == {text: 1}, "told before any image is attacked"
     assert "\n" not in str(caught.value)
 
 
