@@ -20,7 +20,6 @@ from harness.benchmarks.batches import batches
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
 from harness.engines.memory import keep_freed_memory
-from harness.errors import ClassifierError
 from harness.readings import (
     AS_NOW,
     CLASSES,
@@ -440,29 +439,23 @@ def answers(classifier: Classifier, reading: InputReading, pixels: torch.Tensor)
     """
     import torch
 
-    model: Any = classifier.module.model
+    module = classifier.module
     how = reading.preprocessing
     mean, std = (torch.tensor(each, device=classifier.device)[:, None, None] for each in (how.mean, how.std))
     found = []
     for some in pixels.split(_AT_ONCE):
         with torch.inference_mode():
             images = (some.to(classifier.device).float() / 255 - mean) / std
-            logits = model(images.flip(1) if reading.flips_channels else images)
-            if not isinstance(logits, torch.Tensor) or logits.shape != (len(some), how.classes):
-                gives = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-                raise ClassifierError(
-                    f"{classifier.spec.text} gives {gives}, expected logits of shape {(len(some), how.classes)}"
-                )
-            found.append(_seen(logits.float()))
+            logits = module.answer(images.flip(1) if reading.flips_channels else images).float()
+            found.append(_seen(logits, module.of_imagenet(logits)))
     joined = found[0]
     for each in found[1:]:
         joined = joined.followed_by(each)
     return joined
 
 
-def _seen(logits: torch.Tensor) -> Seen:
+def _seen(logits: torch.Tensor, own: torch.Tensor) -> Seen:
     finite = logits.isfinite().all(dim=1).cpu().numpy()
-    own = logits[:, -CLASSES:]
     first, least, without_last = (
         np.where(finite, classes.cpu().numpy(), -1)
         for classes in (own.argmax(1), own.argmin(1), logits[:, :CLASSES].argmax(1))

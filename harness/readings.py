@@ -168,7 +168,7 @@ def other_outputs(spec: Spec, seen: Seen, labels: Classes) -> list[OutputReading
         labels: The class indices that it should answer, shape (n,).
     """
     found = []
-    if spec.preprocessing.classes > CLASSES:
+    if spec.preprocessing.classes > CLASSES and spec.mapping is None:
         words, remedy = "its background class is the last, not class 0", f"drop its last logit {_IN_CODE}"
         found.append(OutputReading("background class last", words, remedy, lambda seen: seen.without_last))
     found += [_shift(1), _shift(-1)]

@@ -54,9 +54,22 @@ class Normalised(nn.Module):
         Raises:
             ClassifierError: The model gives something else than (n, classes) logits.
         """
-        answer = self.model((images - self.mean) / self.std)
-        logits = logits_among(answer, (len(images), self._classes), self._output, self._name)
-        shape, expected = tuple(logits.shape), (len(images), self._classes)
+        return self.of_imagenet(self.answer((images - self.mean) / self.std))
+
+    def answer(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Give the logits of all classes that the model has.
+
+        Args:
+            inputs: What the model takes: float, shape (n, 3, h, w), normalised.
+
+        Returns:
+            Logits, shape (n, classes).
+
+        Raises:
+            ClassifierError: The model gives something else.
+        """
+        logits = logits_among(self.model(inputs), (len(inputs), self._classes), self._output, self._name)
+        shape, expected = tuple(logits.shape), (len(inputs), self._classes)
         if shape[:1] != expected[:1] or len(shape) != 2:
             raise ClassifierError(f"{self._name} gives logits of shape {shape}, expected {expected}")
         if shape != expected:
@@ -64,6 +77,10 @@ class Normalised(nn.Module):
             if shape[1] > CLASSES + 1:
                 hint = "; say which are ImageNet's by ?wnids=FILE"
             raise ClassifierError(f"{self._name} gives {shape[1]} logits an image, expected {self._classes}{hint}")
+        return logits
+
+    def of_imagenet(self, logits: torch.Tensor) -> torch.Tensor:
+        """Choose the logits of the 1000 ImageNet classes, shape (n, 1000), among all, shape (n, classes)."""
         if self.places is not None:
             return logits[:, self.places]
         return logits[:, 1:] if self._classes == CLASSES + 1 else logits
@@ -82,7 +99,7 @@ class Classifier:
     """
 
     spec: "Spec"
-    module: nn.Module
+    module: Normalised
     weights_sha256: str
     weights_precision: str = "fp32"
 

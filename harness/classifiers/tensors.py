@@ -161,7 +161,7 @@ def summarize(state: Mapping[str, "torch.Tensor"]) -> tuple[TensorSummary, ...]:
 
 def summarize_classifier(classifier: "Classifier") -> tuple[TensorSummary, ...]:
     """Summarise the tensors of a loaded classifier, its normalisation aside; none where its model shows none."""
-    return summarize(classifier.module.model.state_dict())  # type: ignore[union-attr]
+    return summarize(classifier.module.model.state_dict())
 
 
 def differences(reference: Sequence[TensorSummary], candidate: Sequence[TensorSummary]) -> Difference:
