@@ -19,14 +19,6 @@ ATTACKED = tuple(quantity for quantity in EVERYTHING if quantity.attack)
 LEAST_ACCURACY = 0.05
 
 
-@pytest.mark.claim("H1")
-@pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
-def test_clean_accuracy_is_above_chance(study, candidate, quantity, verdict):
-    """H1: top-1 accuracy on clean images is above 5 %, fifty times that of chance."""
-    judgement = above(study.figure(quantity, candidate), LEAST_ACCURACY)
-    assert verdict(judgement if judgement else judgement.because(lambda: str(study.diagnosis(candidate)).rstrip(".")))
-
-
 @pytest.mark.claim("H2")
 @pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
 def test_no_other_reading_does_better(study, candidate, quantity, verdict):
@@ -44,6 +36,14 @@ def test_no_other_reading_does_better(study, candidate, quantity, verdict):
     )
     judgement = at_most(figure, 0)
     assert verdict(judgement if judgement else judgement.because(str(found).rstrip(".")))
+
+
+@pytest.mark.claim("H1")
+@pytest.mark.parametrize("quantity", [pytest.param(IMAGENET_TOP1, id="clean")])
+def test_clean_accuracy_is_above_chance(study, candidate, quantity, verdict):
+    """H1: top-1 accuracy on clean images is above 5 %, fifty times that of chance."""
+    judgement = above(study.figure(quantity, candidate), LEAST_ACCURACY)
+    assert verdict(judgement if judgement else judgement.because(lambda: str(study.diagnosis(candidate)).rstrip(".")))
 
 
 @pytest.mark.claim("L1")
