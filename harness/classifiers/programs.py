@@ -188,6 +188,8 @@ def _exported(path: Path, device: str) -> Program:
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, device)
+    if any(map(_is_training, program.graph.nodes)):
+        raise CheckpointError(f"{path} was exported in training mode; call .eval() before torch.export.export")
     nodes = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     inputs = [nodes[name] for name in program.graph_signature.user_inputs]
     if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4:
@@ -246,6 +248,14 @@ def _onnx_images(path: Path, model: Any) -> Any:
 def _onnx_shape(images: Any) -> list[Bounds]:
     sizes = [each.dim_value for each in images.type.tensor_type.shape.dim]
     return [(size, size) if size > 0 else _ANY for size in sizes]
+
+
+def _is_training(node: torch.fx.Node) -> bool:
+    """Tell whether an operator behaves as in training: dropout that drops, batch norm by the batch."""
+    schema = getattr(node.target, "_schema", None)
+    arguments = [] if schema is None else [argument.name for argument in schema.arguments]
+    given = {**dict(zip(arguments, node.args, strict=False)), **node.kwargs}
+    return given.get("train") is True or given.get("training") is True
 
 
 def _bounds(size: Any, ranges: Any) -> Bounds:

@@ -124,7 +124,8 @@ def load_state(module: "nn.Module", state: State, where: str) -> None:
     Raises:
         Misfit: Names are missing or too many, shapes differ, or whole numbers stand where weights belong; each kind
             is named with its first tensors.
-        CheckpointError: A tensor holds NaN or infinite numbers, or there are two copies of the weights.
+        CheckpointError: Only the number of classes differs, a tensor holds NaN or infinite numbers, or there are two
+            copies of the weights.
     """
     own = module.state_dict()
     state = without_common_prefix(state, [name for name in own if not _is_counter(name)], where)
@@ -166,7 +167,9 @@ def _tell_classes(shapes: "Mapping[str, tuple[torch.Size, torch.Size]]", where: 
         hint = "say which are ImageNet's by ?wnids=FILE"
     else:
         hint = "it takes one of ImageNet's 1000 classes"
-    raise Misfit(f"{where} has {found} classes ({', '.join(list(shapes)[:_SHOWN])}), expected {classes}; {hint}")
+    raise CheckpointError(
+        f"{where} has {found} classes ({', '.join(list(shapes)[:_SHOWN])}), expected {classes}; {hint}"
+    )
 
 
 def require_finite_weights(state: "Mapping[str, torch.Tensor]", where: str) -> None:

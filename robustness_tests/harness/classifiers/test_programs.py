@@ -195,6 +195,12 @@ def test_a_cut_short_program_is_refused(program, share):
     assert str(program) in refusal(CheckpointError, f"program:mine@{program}")
 
 
+def test_an_export_in_training_mode_is_refused(tmp_path):
+    path = export(tmp_path / "p.pt2", network().train())
+    line = refusal(CheckpointError, f"program:mine@{path}")
+    assert "was exported in training mode; call .eval() before torch.export.export" in line
+
+
 def test_a_prefix_is_refused_for_a_program(tmp_path):
     path = script(tmp_path / "p.pt")
     assert "has no prefix to choose" in refusal(UsageError, f"program:mine@{path}?prefix=student")
