@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from harness.classifiers.loading import identity, load
 from harness.classifiers.spec import Spec
-from harness.classifiers.tensors import TensorSummary, summarize_classifier
 from harness.errors import DataMissing, HarnessError, NotMeasured
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
@@ -41,11 +39,11 @@ def record(
         NotMeasured: Nothing could be measured; says why.
         HarnessError: The classifier can't be loaded, fails, or data that is there is wrong.
     """
-    weights, tensors = _weights(spec)
     reasons: dict[str, str] = {}
     asked = _asked(spec, request, attacks, attack, reasons)
     plan = {spec: list(dict.fromkeys(need for quantity in asked.values() for need in attacks.needs(quantity)))}
     laboratory = _laboratory(request, plan)
+    tensors = laboratory.tensors(spec)  # before anything dear is done: it may not load
     study = LiveStudy(name, spec, [spec], laboratory, alpha=request.alpha, attacks=attacks)
     figures: dict[str, RecordedFigure] = {}
     for key, quantity in asked.items():
@@ -61,18 +59,12 @@ def record(
         figures,
         "measured now",
         spec.text,
-        weights,
+        laboratory.weights_of(spec),
         preprocessing_of(spec.preprocessing),
         tensors,
         versions(),
         date.today().isoformat(),
     ), {key: reasons[key] for key in QUANTITIES if key in reasons}
-
-
-def _weights(spec: Spec) -> tuple[str, tuple[TensorSummary, ...]]:
-    """Load a classifier, before anything dear is done, and give its weights' hash and the summaries of its tensors."""
-    classifier = load(spec)
-    return identity(spec, lambda _: classifier)["weights"], summarize_classifier(classifier)
 
 
 def _asked(

@@ -292,7 +292,7 @@ class Laboratory:
             *(parse_spec(need.surrogate) for need in score.needs if isinstance(need, Attack) and need.surrogate),
         ]
         specs += [self.normaliser] if self._normalisers(score) else []
-        weights = {each.label: self._weights_of(each) for each in specs}
+        weights = {each.label: self.weights_of(each) for each in specs}
         self._let_go()
         names = dict.fromkeys(benchmark_of(need) for need in score.needs)
         for name in names:
@@ -503,7 +503,7 @@ class Laboratory:
 
         self._tensors[spec] = summarize_classifier(self._loaded[spec])
 
-    def _weights_of(self, spec: Spec) -> str:
+    def weights_of(self, spec: Spec) -> str:
         """Give the hash of a classifier's weights, found once: it may take loading it."""
         if spec not in self._weights:
             self._weights[spec] = identity(spec, self._load)["weights"]
@@ -518,7 +518,7 @@ class Laboratory:
         needed |= {need.surrogate for _, need in left if isinstance(need, Attack)}
         for spec in list(self._loaded):
             if spec.text not in needed:
-                self._weights_of(spec)
+                self.weights_of(spec)
                 del self._loaded[spec]
 
 
