@@ -186,7 +186,7 @@ def test_a_classifier_that_gives_no_gradient_is_an_error(run):
     spec = RIGHT.replace("reads_colours", "detaches")
     code, out, err = run("measure", spec, "imagenet", "--protocol", "pgd-standard", "--steps", "3")
     assert (code, out) == (1, "")
-    assert err.startswith(f"harness: {spec}: its logits do not depend on the image")
+    assert err.startswith(f"harness: {spec} can't be attacked: its logits have no gradient")
     assert err.count("\n") == 1
 
 
