@@ -413,8 +413,9 @@ def catches(probe, study):
             return abs(value - pin["value"]) > pin["tolerance"]
         function, parameters = asked
         verdicts = []
-        if "subject" in function.__code__.co_varnames[: function.__code__.co_argcount]:
-            parameters = {"subject": study.subjects[-1], **parameters}
+        taken = function.__code__.co_varnames[: function.__code__.co_argcount]
+        players = {"subject": study.subjects[-1], "baseline": study.baseline}
+        parameters = {**{name: who for name, who in players.items() if name in taken}, **parameters}
         if parameters.get("classifier") == "baseline":
             parameters = {**parameters, "classifier": study.baseline}
         function(study=study, verdict=lambda judgement: verdicts.append(judgement) or judgement, **parameters)
