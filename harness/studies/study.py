@@ -4,12 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from harness import recorded
 from harness.errors import NotMeasured
 from harness.studies.quantities import Quantity
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Comparison, Figure
+
+if TYPE_CHECKING:
+    from harness.diagnosis import Diagnosis
 
 BASELINE = "resnext101_32x8d"
 WSL = ("resnext101_32x8d_wsl", "resnext101_32x16d_wsl", "resnext101_32x32d_wsl", "resnext101_32x48d_wsl")
@@ -230,6 +234,14 @@ class Study(ABC):
             NotMeasured: This study runs no attacks.
         """
         raise NotMeasured("recorded figures say nothing of how the attack works that would be run today")
+
+    def diagnosis(self, subject: str) -> "Diagnosis":
+        """Tell what other readings of a classifier's images and classes would do.
+
+        Raises:
+            NotMeasured: This study has no classifier at hand.
+        """
+        raise NotMeasured("recorded figures say nothing of how else a classifier could be read")
 
     def is_whole(self, benchmark: str) -> bool:
         """Tell whether figures of a benchmark are of all its images."""

@@ -141,7 +141,11 @@ def tasks(laboratory: Laboratory, plan: Plan, forecasts: Sequence[Forecast] = ()
 
 
 def forecast(
-    item: pytest.Item, studies: Sequence[Study], asks: Iterable[tuple[Spec, Need]], laboratory: Laboratory
+    item: pytest.Item,
+    studies: Sequence[Study],
+    asks: Iterable[tuple[Spec, Need]],
+    laboratory: Laboratory,
+    options: Mapping[str, Any],
 ) -> Forecast | None:
     """Tell how many images would decide a claim, by what is known before any is looked at; None of what states none.
 
@@ -150,6 +154,7 @@ def forecast(
         studies: Those that may know, the best first: on the store's records, then on recorded figures.
         asks: What the test asks of which classifier.
         laboratory: Where it would be measured.
+        options: What the test may ask for beside, by its fixtures' names.
     """
     function, params = getattr(item, "function", None), params_of(item)
     if function is None or not claim_of(item):
@@ -160,7 +165,7 @@ def forecast(
     reason = ""
     for study in studies:
         try:
-            judgement = _judged(function, {**params, "study": study}, study)
+            judgement = _judged(function, {**options, **params, "study": study}, study)
         except HarnessError as error:
             reason = str(error)
             continue

@@ -185,6 +185,7 @@ class SuiteSession:
         stored = replace(settings, measure=False)
         nothing_new = Drawing(settings.images, 0.0)
         laboratory = Laboratory(self.request.roots, store, stored, normaliser=by, drawing=nothing_new)
+        beside = {"margin": self.candidate.margin} if self.candidate else {}
         forecasts = []
         for cast in self._live_casts:
             known = self._live_study(cast, laboratory, self.attacks)
@@ -192,7 +193,7 @@ class SuiteSession:
             for item in asked:
                 if params_of(item)["study"] == cast.study:
                     asks = [(spec, need) for spec, needs in self._plan_of([item]).items() for need in needs]
-                    if found := plan.forecast(item, [known, recorded], asks, laboratory):
+                    if found := plan.forecast(item, [known, recorded], asks, laboratory, beside):
                         forecasts.append(found)
         everything = self._plan_of(asked)
         tasks = plan.tasks(laboratory, everything, forecasts, decides=self.decides)

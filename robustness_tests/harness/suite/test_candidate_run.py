@@ -223,8 +223,8 @@ def test_expected_failures_are_told_apart(ask, tmp_path):
 def test_nothing_is_measured_for_a_plan(run_suite, folder, data):
     run = run_suite(
         *("-m", "candidate", f"--candidate={RIGHT}", "--plan", f"--data-root={data}", f"--records={folder / 'none'}"),
-        TABLE3,
+        *(TABLE3, CANDIDATE, f"--against={WRONG}"),
     )
-    assert run.code == 0
+    assert run.code == 0, run.out
     assert "reads_colours" in run.out
     assert not (folder / "none").exists() or not list((folder / "none").rglob("*.parquet"))
