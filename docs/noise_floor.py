@@ -8,8 +8,9 @@ SqueezeNet 1.0 and MobileNet v1 of widths 0.25, 0.5 and 1.0 on 1000 photographs,
 Every classifier sees the same images twice: in single precision, 32 images a batch, one thread; and once more with
 other batches and threads (`fp32`), with bfloat16 (`bf16`), and with what convolutions and linear layers read rounded to
 10 bits of mantissa, as tensor cores do (`tf32`: emulated, so that it needs no GPU; sums are in single precision in
-both). Taken down is, classifier by classifier, which share of images is taken for another class; for attacks (published
-form, eps 0.06, 10 steps) which share comes out otherwise.
+both). Taken down is, classifier by classifier, which share of images is taken for another class, which share has other
+top 5 classes or the same in another order, and the mean and mean square of the distance between the two top 5; for
+attacks (published form, eps 0.06, 10 steps) which share of images comes out otherwise.
 """
 
 import argparse
@@ -27,13 +28,14 @@ from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.images import Fitting
 from harness.classifiers.classifier import Classifier
 from harness.classifiers.loading import load
+from harness.metrics.perturbation import top5_distances
 from harness.protocols.attacks import Attack
 from harness.protocols.classify import Classify, Questions
 from harness.protocols.whitebox import WhiteBox
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 ATTACKED = 128
-"""Of the first images, on which attacks are compared."""
+"""Of the first images, on which attacks are compared, by default."""
 
 SHIFTED_BITS = 13
 """Bits of single precision's mantissa beyond those that tf32 keeps."""
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("specs", nargs="+")
+    parser.add_argument("--attacked", type=int, default=ATTACKED, help="on how many images attacks are compared")
     options = parser.parse_args()
     dataset = open_benchmark("imagenet", DataRoots(None, {"imagenet": options.photographs}))
     source = f"docs/noise_floor.py, torch {torch.__version__}"
@@ -58,18 +61,24 @@ def main() -> None:
         pixels = torch.cat([batch.pixels for batch in parts])
         labels = dataset.labels[indices]
         known = classify(classifier, pixels, labels, "fp32", 32, 1)
-        fooled = attack(classifier, pixels[:ATTACKED], labels[:ATTACKED], "fp32", 32, 1)
+        first = slice(options.attacked)
+        fooled = attack(classifier, pixels[first], labels[first], "fp32", 32, 1)
         for precision in PRECISIONS:
             with as_tf32(classifier.module) if precision == "tf32" else same():
                 again = classify(classifier, pixels, labels, precision, 7, 2)
-                fooled_again = attack(classifier, pixels[:ATTACKED], labels[:ATTACKED], precision, 7, 2)
+                fooled_again = attack(classifier, pixels[first], labels[first], precision, 7, 2)
+            distances = top5_distances(np.stack([known["top5"], again["top5"]], axis=1), noise=False)
             outcomes = {
                 "changed": known["top5"][:, 0] != again["top5"][:, 0],
+                "changed_top5": (known["top5"] != again["top5"]).any(axis=1),
+                "top5_distance": distances,
+                "top5_distance_squared": distances**2,
                 "changed_under_attack": fooled != fooled_again,
             }
-            for metric, other in outcomes.items():
-                rows.append((precision, metric, classifier.spec.label, float(other.mean()), len(other), source))
-                print(*rows[-1], flush=True)
+            for metric, values in outcomes.items():
+                if len(values):
+                    rows.append((precision, metric, classifier.spec.label, float(values.mean()), len(values), source))
+                    print(*rows[-1], flush=True)
     with options.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("model", "metric", "condition", "value", "images", "source"))
@@ -109,7 +118,7 @@ def attack(
         run(pixels[start : start + batch_size], labels[start : start + batch_size], names[start : start + batch_size])
         for start in range(0, len(pixels), batch_size)
     ]
-    return np.concatenate([part["first_fooled"].reshape(-1) for part in parts]) > 0
+    return np.concatenate([np.zeros(0), *(part["first_fooled"].reshape(-1) for part in parts)]) > 0
 
 
 def as_computed(precision: str) -> str:

@@ -6,6 +6,7 @@ The two share the store: what one is measuring, the other passes over (`harness.
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,27 +16,32 @@ from harness.engines.settings import Settings, default_workers
 from harness.suite.shipped import Plan, Shipped
 
 
+# What is in the folder that two processes share.
+PLAN, SAID = "plan.pickle", "warnings.txt"
+
+
 class Ahead:
     """The second process.
 
     Args:
         process: It.
-        said: The file that it writes into what it warns of.
+        folder: Where the plan that it reads lies, and what it warns of; a folder of its own.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", said: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
         self._process = process
-        self._said = said
+        self._folder = folder
 
     def notices(self) -> list[str]:
         """Give what it has warned of so far, such as records that were altered and are measured again."""
-        return self._said.read_text(encoding="utf-8").splitlines()
+        said = self._folder / SAID
+        return said.read_text(encoding="utf-8").splitlines() if said.exists() else []
 
     def close(self) -> None:
         """End it, for its work is of no more use."""
         self._process.terminate()
         self._process.wait()
-        self._said.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def start(shipped: Shipped, records: Path, settings: Settings, plan: Plan) -> Ahead | None:
@@ -51,31 +57,29 @@ def start(shipped: Shipped, records: Path, settings: Settings, plan: Plan) -> Ah
         import torch
 
         torch.set_num_threads(1)
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        pickle.dump((shipped.factory, records.absolute(), settings, plan), file)
-    with tempfile.NamedTemporaryFile(delete=False) as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness.suite.ahead", file.name, said.name],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-    return Ahead(process, Path(said.name))
+    folder = Path(tempfile.mkdtemp(prefix="robustness-"))
+    (folder / PLAN).write_bytes(pickle.dumps((shipped.factory, records.absolute(), settings, plan)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.suite.ahead", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    return Ahead(process, folder)
 
 
 def main(arguments: list[str]) -> None:
     """Measure a pickled plan, last classifier first, until all is measured or this process's parent has gone.
 
     Args:
-        arguments: The file of the plan, and the file into which warnings are written.
+        arguments: The folder of the plan, into which warnings are written too.
     """
-    handler, logger = logging.FileHandler(arguments[1], encoding="utf-8"), logging.getLogger("harness")
+    folder = Path(arguments[0])
+    handler, logger = logging.FileHandler(folder / SAID, encoding="utf-8"), logging.getLogger("harness")
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
-        with open(arguments[0], "rb") as file:
-            factory, records, settings, plan = pickle.load(file)
-        os.unlink(arguments[0])
+        factory, records, settings, plan = pickle.loads((folder / PLAN).read_bytes())
         parent = os.getppid()
         laboratory = factory().laboratory(records, settings, plan)
         for _ in laboratory.measure_backwards():

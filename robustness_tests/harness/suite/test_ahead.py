@@ -2,7 +2,6 @@
 
 import pickle
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -16,40 +15,49 @@ SEED = 7
 
 @pytest.fixture
 def handed(tmp_path):
-    """Hand over a plan of one classifier; gives what the process is called with, and the store."""
+    """Hand over a plan of one classifier; gives the folder that the process is called with, and the store."""
     plan = {spec("baseline"): ["cue-conflict"]}
-    file = tmp_path / "plan"
-    file.write_bytes(pickle.dumps((partial(miniature, SEED), tmp_path / "records", Settings(), plan)))
-    return [str(file), str(tmp_path / "said")], RecordStore(tmp_path / "records")
+    (tmp_path / ahead.PLAN).write_bytes(
+        pickle.dumps((partial(miniature, SEED), tmp_path / "records", Settings(), plan))
+    )
+    return tmp_path, RecordStore(tmp_path / "records")
 
 
-def test_it_measures_what_is_planned_and_removes_the_plan(handed, one_thread):
-    arguments, store = handed
-    ahead.main(arguments)
-    assert [folder.parent.name for folder in store.runs()] == ["cue-conflict"]
-    assert not Path(arguments[0]).exists()
-    assert Path(arguments[1]).read_text(encoding="utf-8") == ""
+def test_it_measures_what_is_planned(handed, one_thread):
+    folder, store = handed
+    ahead.main([str(folder)])
+    assert [run.parent.name for run in store.runs()] == ["cue-conflict"]
+    assert (folder / ahead.SAID).read_text(encoding="utf-8") == ""
 
 
 def test_it_writes_down_what_it_warns_of(handed, one_thread):
-    arguments, store = handed
-    plan = Path(arguments[0]).read_bytes()
-    ahead.main(arguments)
+    folder, store = handed
+    ahead.main([str(folder)])
     chunk = next(store.runs()[0].glob("*.parquet"))
     chunk.write_bytes(chunk.read_bytes()[:-1])
-    Path(arguments[0]).write_bytes(plan)
-    ahead.main(arguments)
-    (said,) = Path(arguments[1]).read_text(encoding="utf-8").splitlines()
+    ahead.main([str(folder)])
+    (said,) = (folder / ahead.SAID).read_text(encoding="utf-8").splitlines()
     assert said == f"records: {chunk} was cut short or altered; its images are measured again"
 
 
 def test_it_ends_when_whoever_started_it_has_gone(handed, monkeypatch):
-    arguments, _ = handed
+    folder, _ = handed
     parents = iter([1, 2, 3])
     monkeypatch.setattr("os.getppid", lambda: next(parents))
     monkeypatch.setattr("harness.studies.live.Laboratory._measure", lambda *arguments, **how: None)
-    ahead.main(arguments)
+    ahead.main([str(folder)])
     assert next(parents) == 3  # looked once after the first thing, and not again
+
+
+def test_nothing_is_left_of_it_however_early_it_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(ahead, "default_workers", lambda: 2)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    started = ahead.start(miniature(SEED), tmp_path / "records", Settings(), {})
+    assert list(tmp_path.iterdir())
+    started.close()
+    assert list(tmp_path.iterdir()) == []
+    assert started.notices() == []
 
 
 def test_one_core_is_left_alone(monkeypatch, tmp_path):
