@@ -29,8 +29,8 @@ RERUN = 0.0009
 _HALVES = {"float16": "fp16", "bfloat16": "bf16"}
 # Frames of a sequence, and the transitions between them.
 _FRAMES, _TRANSITIONS = 31, 30
-# How many images' top 5 change for one whose top 1 does, and the ranks that a change moves, as measured.
-_TOP5_CHANGES, _RANKS = 5, 2
+# The least that a changed top 5 differs by: two classes that change places.
+_LEAST_CHANGES = {"top5_distance": 2, "top5_distance_squared": 4}
 # Images that RMS-CE averages over before it squares.
 _BIN = 100
 # Of stimuli, about how many are asked for one that is decided for its shape or its texture.
@@ -129,11 +129,11 @@ def tolerance_of(
 ) -> tuple[float, str]:
     """Tell how far a figure may lie from the recorded one, if it is the same classifier's.
 
-    On the same images, s (z sqrt(f / n) + 1.5 / n): of n images a share f changes by rounding, up as often as down, and
-    each moves the figure by s / n (`scale`). Coarser rounding of one of the two makes frames of a sequence differ more,
-    by f times `drift`. Beside that, where the images are only drawn from the same ones, the half-widths of both
-    intervals; for published figures, what lies between re-runs, and under attack the luck of their random targets and
-    starts, z sqrt(2 p (1 - p) / n).
+    On the same images, s (z sqrt(f / n) + 1.5 / n): of n images a share f changes by rounding (`noise_floor`), up as
+    often as down, and each moves the figure by s / n (`scale`). Coarser rounding of one of the two makes frames of a
+    sequence differ more, by `drift`. Beside that, where the images are only drawn from the same ones, the half-widths
+    of both intervals; for published figures, what lies between re-runs, and under attack the luck of their random
+    targets and starts, z sqrt(2 p (1 - p) / n).
 
     Args:
         quantity: Of what.
@@ -156,21 +156,20 @@ def tolerance_of(
             f"the recorded figure is of {known.images:,} images of {quantity.benchmark}, and these are others"
         )
     _require_same(found, known)
-    attacked = quantity.attack is not None
     images, z = found.images, NormalDist().inv_cdf(1 - alpha / 2)
     precision = _coarsest((found.settings["precision"], known.settings.get("precision", ""), weights))
-    share = noise_floor(precision, attacked=attacked)
+    share = noise_floor(noise_of(quantity), precision)
     counted = min(images, _BIN) if quantity.metric == "rms_ce" else images
     tolerance = scale(quantity) * (z * math.sqrt(share / counted) + 1.5 / counted)
     if precision != PRECISIONS[0]:
-        tolerance += share * drift(quantity)
+        tolerance += drift(quantity, precision)
     parts = [f"{precision} rounding of {images:,} images"]
     is_same_seed = known.settings.get("seed") == found.settings["seed"]
     is_same_draw = known.images == images and (is_same_seed or of_same_images)
     if is_published:
         tolerance += RERUN
         parts.append("re-runs")
-        if attacked:
+        if quantity.attack:
             tolerance += z * math.sqrt(2 * known.value * (1 - known.value) / images)
             parts.append("random targets")
     if known.images != images or not (is_published or is_same_draw):
@@ -179,62 +178,68 @@ def tolerance_of(
     return tolerance, "tolerance: " + ", ".join(parts)
 
 
-def noise_floor(precision: str, *, attacked: bool) -> float:
-    """Give the share of images that rounding changes: of the classifier that was measured to change most.
+def noise_floor(noise: str, precision: str) -> float:
+    """Give what rounding does to an image, on average: of the classifier that was measured to change most.
 
-    At least what three images of all would be, since none of so many may be luck.
+    At least what three images of all would be, each by as little as can be, since none of so many may be luck.
 
     Args:
+        noise: `changed` or `changed_top5`, shares of images; `top5_distance` or its square, `top5_distance_squared`;
+            `changed_under_attack`, the share of attacked images that come out otherwise.
         precision: `fp32` (other batches and threads), `tf32` or `bf16`.
-        attacked: Whether outcomes of attacks are asked for, and not classes.
     """
-    metric = "changed_under_attack" if attacked else "changed"
     rows = [
         row
         for row in recorded.table("noise_floor").values()
-        if row.metric == metric and PRECISIONS.index(row.model) <= PRECISIONS.index(precision)
+        if row.metric == noise and PRECISIONS.index(row.model) <= PRECISIONS.index(precision)
     ]
-    finest = [row for row in rows if row.model == precision]
-    return max(3 / sum(row.images for row in finest), *(row.value for row in rows))
+    images = sum(row.images for row in rows if row.model == precision)
+    return max(3 * _LEAST_CHANGES.get(noise, 1) / images, *(row.value for row in rows))
 
 
-def drift(quantity: Quantity) -> float:
-    """Tell by how much a metric of sequences rises for each share of frames that coarser rounding changes; else 0.
+def noise_of(quantity: Quantity) -> str:
+    """Name what rounding does to images that moves a figure, see `noise_floor`."""
+    if quantity.attack:
+        return "changed_under_attack"
+    if quantity.metric in ("mean_top5_distance", "mt5d"):
+        return "top5_distance_squared"
+    return "changed_top5" if quantity.metric in ("shape_in_top5", "texture_in_top5") else "changed"
 
-    A frame that changes by itself adds two flips, and moves two top-5 distances where a top 5 changes.
+
+def drift(quantity: Quantity, precision: str) -> float:
+    """Tell by how much a metric of sequences rises at most where frames change by coarser rounding; 0 for others.
+
+    A frame that changes by itself adds two flips, and its own distance to both distances that it has a part in.
     """
-    distances = 2.0 * _TOP5_CHANGES * _RANKS
     if quantity.metric == "mfr":
-        return 2 * _mean(1 / flip for flip in recorded.alexnet_flip_probabilities().values())
+        flips = recorded.alexnet_flip_probabilities().values()
+        return 2 * noise_floor("changed", precision) * _mean(1 / flip for flip in flips)
     if quantity.metric == "mt5d":
-        return distances * _mean(1 / each for each in recorded.alexnet_top5_distances().values())
-    return distances if quantity.metric == "mean_top5_distance" else 0.0
+        distances = recorded.alexnet_top5_distances().values()
+        return 2 * noise_floor("top5_distance", precision) * _mean(1 / distance for distance in distances)
+    return 2 * noise_floor("top5_distance", precision) if quantity.metric == "mean_top5_distance" else 0.0
 
 
 def scale(quantity: Quantity) -> float:
     """Tell by how much an image's change moves a figure, where it moves a share of images by one.
 
-    Metrics that are divided by AlexNet's go by the root mean square of what they are multiplied with. A changed frame
-    changes at most two of a sequence's 30 transitions; a top-5 distance changes for five frames where a top 1 does for
-    one, by about two ranks. Shape bias is of the half of all stimuli that are decided, and AURRA of means from the most
-    confident image on: the square root of two. Twice for rel. mCE, whose clean error changes beside.
+    Metrics that are divided by AlexNet's go by the root mean square of what they are multiplied with; twice for rel.
+    mCE, whose clean error changes beside. Each of a sequence's 31 frames has a part in two of its 30 transitions. Shape
+    bias is of the half of all stimuli that are decided, and AURRA of means from the most confident image on: the square
+    root of two.
     """
-    flips = math.sqrt(_FRAMES) * 2 / _TRANSITIONS
-    distances = flips * math.sqrt(_TOP5_CHANGES) * _RANKS
-    clean = recorded.alexnet_clean_error()
+    errors, clean = recorded.alexnet_corruption_errors().values(), recorded.alexnet_clean_error()
+    sequence = math.sqrt(_FRAMES) * 2 / _TRANSITIONS
+    if quantity.metric == "mt5d":
+        return sequence * _root_mean_square(1 / each for each in recorded.alexnet_top5_distances().values())
     scales: Mapping[str, float] = {
-        "mce": _root_mean_square(1 / error for error in recorded.alexnet_corruption_errors().values()),
-        "rel_mce": 2
-        * _root_mean_square(1 / (error - clean) for error in recorded.alexnet_corruption_errors().values()),
-        "mfr": flips * _root_mean_square(1 / flip for flip in recorded.alexnet_flip_probabilities().values()),
-        "mean_top5_distance": distances,
+        "mce": _root_mean_square(1 / error for error in errors),
+        "rel_mce": 2 * _root_mean_square(1 / (error - clean) for error in errors),
+        "mfr": sequence * _root_mean_square(1 / flip for flip in recorded.alexnet_flip_probabilities().values()),
+        "mean_top5_distance": sequence,
         "shape_bias": float(_ASKED),
-        "shape_in_top5": math.sqrt(_TOP5_CHANGES),
-        "texture_in_top5": math.sqrt(_TOP5_CHANGES),
         "aurra": math.sqrt(2),
     }
-    if quantity.metric == "mt5d":
-        return distances * _root_mean_square(1 / each for each in recorded.alexnet_top5_distances().values())
     return scales.get(quantity.metric, 1.0)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from harness.engines.settings import Settings, default_workers
 from harness.suite.shipped import Plan, Shipped
 
-
 # What is in the folder that two processes share.
 PLAN, SAID = "plan.pickle", "warnings.txt"
 

@@ -11,8 +11,17 @@ from harness import likeness, recorded
 from harness.classifiers.tensors import summarize
 from harness.errors import NotMeasured
 from harness.likeness import noise_floor, rounding, scale, tolerance_of
+from harness.metrics.perturbation import top5_distances
 from harness.references import QUANTITIES, RecordedFigure
-from harness.studies.quantities import IMAGENET_TOP1, MCE, MFR, RMS_CE, SHAPE_BIAS, whitebox_accuracy
+from harness.studies.quantities import (
+    IMAGENET_TOP1,
+    MCE,
+    MEAN_TOP5_DISTANCE,
+    MFR,
+    RMS_CE,
+    SHAPE_BIAS,
+    whitebox_accuracy,
+)
 
 KINDS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ATTACKED = whitebox_accuracy(0.06, 10)
@@ -28,18 +37,20 @@ def tolerance(found=OWN, known=OWN, quantity=IMAGENET_TOP1, *, same=True, weight
 
 
 @pytest.mark.parametrize(
-    ("precision", "attacked", "share"),
+    ("precision", "noise", "share"),
     [
-        ("fp32", False, 3 / 4000),
-        ("tf32", False, 3 / 1000),
-        ("bf16", False, 82 / 1000),
-        ("fp32", True, 3 / 512),
-        ("tf32", True, 3 / 512),
-        ("bf16", True, 5 / 128),
+        ("fp32", "changed", 3 / 4000),
+        ("tf32", "changed", 3 / 1000),
+        ("bf16", "changed", 82 / 1000),
+        ("fp32", "changed_under_attack", 3 / 512),
+        ("tf32", "changed_under_attack", 3 / 512),
+        ("bf16", "changed_under_attack", 5 / 128),
+        ("fp32", "changed_top5", 3 / 4000),
+        ("fp32", "top5_distance_squared", 12 / 4000),
     ],
 )
-def test_the_noise_floor_is_that_of_the_classifier_that_changed_most(precision, attacked, share):
-    assert noise_floor(precision, attacked=attacked) == pytest.approx(share)
+def test_the_noise_floor_is_that_of_the_classifier_that_changed_most(precision, noise, share):
+    assert noise_floor(noise, precision) == pytest.approx(share)
 
 
 def test_on_the_same_images_only_rounding_may_lie_between():
@@ -118,14 +129,14 @@ def exceeded(differences, quantity, images):
 
 def test_rounding_exceeds_the_tolerance_of_an_accuracy_hardly_ever():
     drawn = np.random.default_rng(0)
-    changed = drawn.binomial(1000, noise_floor("fp32", attacked=False), size=20_000)
+    changed = drawn.binomial(1000, noise_floor("changed", "fp32"), size=20_000)
     assert exceeded((2 * drawn.binomial(changed, 0.5) - changed) / 1000, IMAGENET_TOP1, 1000) <= 1e-3
 
 
 def test_rounding_exceeds_the_tolerance_of_mce_hardly_ever():
     drawn = np.random.default_rng(0)
     alexnet = np.array(list(recorded.alexnet_corruption_errors().values()))
-    changed = drawn.binomial(2000, noise_floor("fp32", attacked=False), size=(20_000, 15))
+    changed = drawn.binomial(2000, noise_floor("changed", "fp32"), size=(20_000, 15))
     errors = (2 * drawn.binomial(changed, 0.5) - changed) / 2000
     beyond = exceeded((errors / alexnet).mean(axis=1), MCE, 15 * 2000)
     assert beyond <= 1.5e-3
@@ -136,7 +147,7 @@ def test_rounding_exceeds_the_tolerance_of_mfr_hardly_ever():
     """Frames of sequences that flip anyway change to the class beside, and that of the frame before or after."""
     drawn = np.random.default_rng(0)
     alexnet = np.array(list(recorded.alexnet_flip_probabilities().values()))
-    share = noise_floor("fp32", attacked=False)
+    share = noise_floor("changed", "fp32")
     differences = []
     for _ in range(300):
         frames = drawn.integers(0, 2, size=(10, 200, 31), dtype=np.int8)
@@ -149,6 +160,19 @@ def test_rounding_exceeds_the_tolerance_of_mfr_hardly_ever():
 def test_shape_bias_moves_twice_as_far_as_a_share_of_all_stimuli():
     assert scale(SHAPE_BIAS) == 2
     assert tolerance(quantity=RMS_CE) > 3 * tolerance()
+
+
+def test_rounding_exceeds_the_tolerance_of_top5_distances_hardly_ever():
+    """Frames of which some swap two classes of their top 5, among frames that do so anyway."""
+    drawn = np.random.default_rng(0)
+    top5 = np.array([[0, 1, 2, 3, 4], [1, 0, 2, 3, 4]])
+    differences = []
+    for _ in range(300):
+        frames = drawn.integers(0, 2, size=(2000, 31), dtype=np.int8)
+        other = frames ^ (drawn.random(frames.shape) < noise_floor("top5_distance_squared", "fp32") / 4)
+        before, after = (top5_distances(top5[each], noise=False).mean() for each in (frames, other))
+        differences.append(after - before)
+    assert exceeded(np.array(differences), MEAN_TOP5_DISTANCE, 2000) <= 1 / 300
 
 
 def test_coarse_rounding_adds_flips():
