@@ -146,7 +146,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_store_that_can_not_be_made_names_the_option(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RecordsError, match="can't be made .*name another store with --records"):
+    with pytest.raises(RecordsError, match="can't be written .*name another store with --records"):
         RecordStore(tmp_path / "file").run(key()).append(rows(0, 4))
 
 
