@@ -81,6 +81,10 @@ class Busy(Exception):
     """Another process is measuring a run."""
 
 
+class OtherFormat(RecordsError):
+    """A run's folder is laid out in another way than this harness reads."""
+
+
 class RunDamaged(RecordsError):
     """A run's folder has no description that can be read."""
 
@@ -126,14 +130,15 @@ def read_key(folder: Path) -> RunKey:
 
     Raises:
         RunDamaged: Its description is missing, cut short or altered.
-        RecordsError: It can't be read, or has another format than this harness's.
+        OtherFormat: It has another format than this harness's.
+        RecordsError: It can't be read.
     """
     path = folder / DESCRIPTION
     try:
         described = json.loads(path.read_bytes())
         layout = described.get("format", FORMAT)
         if layout != FORMAT:
-            raise RecordsError(_other_format(folder, layout))
+            raise OtherFormat(_other_format(folder, layout))
         key = RunKey(**{name: described[name] for name in ("benchmark", "subject", "identity", "pairs", "chunk")})
         digest = key.digest
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -226,7 +231,7 @@ class Run:
             columns: Rows of one chunk, or of several, by ascending position.
         """
         self._prepare()
-        files = self._files()
+        files = chunk_files(self.folder)
         positions = columns["position"]
         cuts = np.flatnonzero(np.diff(positions // self.key.chunk)) + 1
         parts = [slice(start, stop) for start, stop in zip([0, *cuts], [*cuts, len(positions)], strict=True)]
@@ -241,13 +246,13 @@ class Run:
             for _ in writers.map(append, parts):
                 pass
 
-    def _append(self, columns: Columns, files: Mapping[int, Path]) -> None:
+    def _append(self, columns: Columns, files: Mapping[int, Sequence[str]]) -> None:
         import pyarrow as pa
 
         positions = columns["position"]
         chunk, offset = divmod(int(positions[0]), self.key.chunk)
         table = to_table(columns)
-        old = files.get(chunk)
+        old = self.folder / files[chunk][0] if chunk in files else None
         kept = self._read(old) if old and offset else None
         if kept is not None:
             table = pa.concat_tables([kept, table]).unify_dictionaries()
@@ -312,6 +317,10 @@ class Run:
         known = self._paces().get(device)
         return known["seconds"] / known["images"] if known else None
 
+    def chunks(self) -> dict[int, Path]:
+        """Map each chunk that is there, whole or not, to its file."""
+        return self._files()
+
     def _paces(self) -> dict[str, dict[str, float]]:
         """Read the paces; what can't be read is forgotten, for nothing but a forecast rests on it."""
         try:
@@ -323,7 +332,7 @@ class Run:
     def _files(self) -> dict[int, Path]:
         """Map each chunk to its file; of several (two writers at once) the one with most rows."""
         self._check()
-        return {chunk: paths[0] for chunk, paths in chunk_files(self.folder).items()}
+        return {chunk: self.folder / names[0] for chunk, names in chunk_files(self.folder).items()}
 
     def _read(self, path: Path, columns: Sequence[str] | None = None) -> "pa.Table | None":
         """Read a chunk's file; None, and a warning at the first time, where its bytes are not what its name says."""
@@ -344,7 +353,8 @@ class Run:
         """Tell whether the folder's description is there and whole.
 
         Raises:
-            RecordsError: It says that the folder has another format.
+            OtherFormat: It says that the folder has another format.
+            RecordsError: It can't be read.
         """
         if not self._is_described:
             try:
@@ -392,8 +402,8 @@ class Run:
                 )
 
 
-def chunk_files(folder: Path) -> dict[int, list[Path]]:
-    """Map each chunk of a run's folder to its files, the one that counts, with most rows, first.
+def chunk_files(folder: Path) -> dict[int, list[str]]:
+    """Map each chunk of a run's folder to the names of its files, the one that counts, with most rows, first.
 
     Raises:
         RecordsError: The folder can't be read.
@@ -402,13 +412,10 @@ def chunk_files(folder: Path) -> dict[int, list[Path]]:
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
     except OSError as error:
         raise unreadable(folder, error) from error
-    matches: dict[int, list[re.Match[str]]] = {}
+    found: dict[int, list[tuple[int, str]]] = {}
     for match in filter(None, map(CHUNK_FILE.fullmatch, names)):
-        matches.setdefault(int(match["chunk"]), []).append(match)
-    return {
-        chunk: [folder / match.string for match in sorted(found, key=lambda match: -int(match["rows"]))]
-        for chunk, found in matches.items()
-    }
+        found.setdefault(int(match["chunk"]), []).append((-int(match["rows"]), match.string))
+    return {chunk: [name for _, name in sorted(files)] for chunk, files in found.items()}
 
 
 def checksum_of(data: bytes) -> str:
