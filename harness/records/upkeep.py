@@ -273,9 +273,9 @@ def _collected(folder: Path, *, dry_run: bool) -> Iterator[Taken]:
     kept = 0
     for names in chunk_files(folder).values():
         whole = [path for path in (folder / name for name in names) if path not in garbage]
-        superfluous = [path for path in whole[1:] if whole[0] not in unread and path not in unread]
-        garbage |= dict.fromkeys(superfluous, f"its records are in {whole[0].name} too")
-        kept += len(whole) - len(superfluous)
+        if whole and unread.isdisjoint(whole):
+            garbage |= dict.fromkeys(whole[1:], f"its records are in {whole[0].name} too")
+        kept += len(whole)
     for path, why in garbage.items():
         yield _taken(path, why, dry_run=dry_run)
     others = {path.name for path in _files(folder) if path not in garbage} - {*_BESIDE_CHUNKS, LOCK}
