@@ -12,8 +12,9 @@ import json
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -43,8 +44,9 @@ FORMAT = 1
 
 _RUN_FOLDER = re.compile(r".+-(?P<digest>[0-9a-f]{16})")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Chunks that are written at once, so that flushing one to disk does not keep the others waiting.
+# Chunks that are written at once, so that flushing one to disk does not keep the others waiting, and read at once.
 _WRITERS = 4
+_READERS = 2
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,7 @@ class RecordStore:
         Raises:
             RecordsError: There is something else than a folder in its place.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise RecordsError(f"records: {self.root} is no folder; name another store with --records DIR")
+        self._require_folder()
         return sorted(path.parent for path in self.root.glob(f"*/*/{DESCRIPTION}"))
 
     def folders(self) -> list[Path]:
@@ -115,6 +116,7 @@ class RecordStore:
         Raises:
             RecordsError: The store can't be read.
         """
+        self._require_folder()
         found = []
         try:
             if self.root.exists():
@@ -123,6 +125,10 @@ class RecordStore:
         except OSError as error:
             raise unreadable(self.root, error) from error
         return [folder for folder in found if folder.is_dir()]
+
+    def _require_folder(self) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise RecordsError(f"records: {self.root} is no folder; name another store with --records DIR")
 
 
 def read_key(folder: Path) -> RunKey:
@@ -293,13 +299,27 @@ class Run:
             RecordsError: Not all of them are there, or a chunk is damaged.
         """
         files = self._files()
-        for chunk in range(start // self.key.chunk, -(-images // self.key.chunk)):
+
+        def part(chunk: int) -> Columns:
             first = chunk * self.key.chunk
             skipped, rows = max(0, start - first), min(self.key.chunk, images - first)
             table = self._read(files[chunk], columns) if chunk in files else None
             if table is None or table.num_rows < rows:
                 raise RecordsError(f"records: {self.folder}: chunk {chunk} is not whole; measure again")
-            yield to_columns(table.slice(skipped, rows - skipped))
+            return to_columns(table.slice(skipped, rows - skipped))
+
+        chunks = range(start // self.key.chunk, -(-images // self.key.chunk))
+        if len(chunks) < _READERS:
+            yield from map(part, chunks)
+            return
+        with ThreadPoolExecutor(_READERS) as readers:
+            ahead: deque[Future[Columns]] = deque()
+            for chunk in chunks:
+                ahead.append(readers.submit(part, chunk))
+                if len(ahead) > _READERS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def add_pace(self, device: str, images: int, seconds: float) -> None:
         """Take down that so many images took so long on a device, beside what it took before."""

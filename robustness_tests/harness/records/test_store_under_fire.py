@@ -198,7 +198,7 @@ def test_a_disk_that_fails_at_a_read_is_one_line_and_loses_nothing(run, monkeypa
         broken.setattr(Path, "read_bytes", read_bytes)
         with pytest.raises(RecordsError, match=r"0000\d-\d.*parquet can't be read .Input/output error.; mend it"):
             read(again, 10)
-    assert len(reads) == dying
+    assert len(reads) >= dying
     assert names(run.folder) == before
     assert same(read(again, 10), rows(0, 10))
 
