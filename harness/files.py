@@ -11,13 +11,14 @@ from harness.errors import HarnessError
 _CAN_NOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
 
 
-def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+def replace_whole(path: Path, data: bytes, *, durable: bool = True, flush_name: bool = True) -> None:
     """Write a file whole before it takes the place of an older one; a failed write leaves that as it was.
 
     Args:
         path: Where.
         data: What.
         durable: Whether it and its name are flushed to disk: a file that a loss of power must not take away.
+        flush_name: False for one of many in a folder, which is flushed by `flush_folder` after the last.
 
     Raises:
         OSError: It can't be written.
@@ -34,7 +35,7 @@ def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
-    if durable:
+    if durable and flush_name:
         flush_folder(path.parent)
 
 

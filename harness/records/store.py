@@ -45,7 +45,7 @@ FORMAT = 1
 _RUN_FOLDER = re.compile(r".+-(?P<digest>[0-9a-f]{16})")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Chunks that are written at once, so that flushing one to disk does not keep the others waiting, and read at once.
-_WRITERS = 4
+_WRITERS = 8
 _READERS = 2
 
 
@@ -242,17 +242,17 @@ class Run:
         cuts = np.flatnonzero(np.diff(positions // self.key.chunk)) + 1
         parts = [slice(start, stop) for start, stop in zip([0, *cuts], [*cuts, len(positions)], strict=True)]
 
-        def append(part: slice) -> None:
-            self._append({name: values[part] for name, values in columns.items()}, files)
+        def append(part: slice) -> Path | None:
+            return self._append({name: values[part] for name, values in columns.items()}, files)
 
         if len(parts) == 1:
-            append(parts[0])
+            self._supersede([append(parts[0])])
             return
         with ThreadPoolExecutor(_WRITERS) as writers:
-            for _ in writers.map(append, parts):
-                pass
+            self._supersede(list(writers.map(append, parts)))
 
-    def _append(self, columns: Columns, files: Mapping[int, Sequence[str]]) -> None:
+    def _append(self, columns: Columns, files: Mapping[int, Sequence[str]]) -> Path | None:
+        """Write what a chunk is to be; gives the file that it supersedes."""
         import pyarrow as pa
 
         positions = columns["position"]
@@ -265,7 +265,7 @@ class Run:
         expected = np.arange(chunk * self.key.chunk, chunk * self.key.chunk + table.num_rows)
         if not np.array_equal(table.column("position").to_numpy(), expected):
             raise RecordsError(f"{self.folder}: rows {positions[0]}.. do not follow what chunk {chunk} holds")
-        self._put(chunk, table.num_rows, as_parquet(table), old)
+        return self._put(chunk, table.num_rows, as_parquet(table), old)
 
     def put(self, chunk: int, rows: int, data: bytes) -> None:
         """Put a whole chunk's file in the place of what is there of it.
@@ -276,16 +276,21 @@ class Run:
             data: The bytes of its Parquet file.
         """
         self._prepare()
-        self._put(chunk, rows, data, self._files().get(chunk))
+        self._supersede([self._put(chunk, rows, data, self._files().get(chunk))])
 
-    def _put(self, chunk: int, rows: int, data: bytes, old: Path | None) -> None:
+    def _put(self, chunk: int, rows: int, data: bytes, old: Path | None) -> Path | None:
         new = self.folder / f"{chunk:05d}-{rows}.{checksum_of(data)}.parquet"
-        _write_whole(new, data)
-        if old and old != new:
-            try:
+        _write_whole(new, data, flush_name=False)
+        return old if old != new else None
+
+    def _supersede(self, olds: Sequence[Path | None]) -> None:
+        """Delete what was superseded, once it is certain that its successors have their names."""
+        try:
+            flush_folder(self.folder)
+            for old in filter(None, olds):
                 old.unlink(missing_ok=True)
-            except OSError as error:
-                raise unwritable(old, error) from error
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
 
     def read(self, images: int, columns: Sequence[str] | None = None, *, start: int = 0) -> Iterator[Columns]:
         """Read the first `images` records of the seeded order, chunk by chunk.
@@ -501,8 +506,8 @@ def unwritable(path: Path, error: OSError) -> RecordsError:
     )
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes, *, flush_name: bool = True) -> None:
     try:
-        replace_whole(path, data)
+        replace_whole(path, data, flush_name=flush_name)
     except OSError as error:
         raise unwritable(path, error) from error
