@@ -97,7 +97,7 @@ def to_table(columns: Columns) -> "pa.Table":
         if values.ndim == 2:
             arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
         elif values.dtype.kind in "OU":
-            arrays[name] = pa.array(values.tolist(), pa.string()).dictionary_encode()
+            arrays[name] = pa.array(values, pa.string()).dictionary_encode()
         else:
             arrays[name] = pa.array(values)
     return pa.table(arrays)

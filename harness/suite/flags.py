@@ -54,9 +54,11 @@ DATA = (
            "as they are needed, with NAME=generate:DIR", "NAME=DIR", repeatable=True),
 )  # fmt: skip
 
+RECORDS = Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records")
+
 MEASURING = (
     *DATA,
-    Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records"),
+    RECORDS,
     Option("--images", "see only the first N of a benchmark's seeded order", "N"),
     Option("--seed", "seed of that order", "N", "0"),
     Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),

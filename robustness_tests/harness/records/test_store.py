@@ -6,38 +6,12 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 
+from data_fixtures.records import IDENTITY, cut_short, empty, flip_a_bit, key, read, rows, same
 from harness.errors import RecordsError
 from harness.records.schema import to_columns, to_table
 from harness.records.store import Busy, RecordStore, RunKey
-
-IDENTITY = {"weights": "sha256:1", "data": "2", "seed": "0"}
-
-
-def key(chunk=4, pairs=10, **identity):
-    return RunKey("imagenet", "a_classifier", {**IDENTITY, **identity}, pairs=pairs, chunk=chunk)
-
-
-def rows(start, stop):
-    positions = np.arange(start, stop)
-    return {
-        "position": positions,
-        "image": np.array([f"n1/{place}.png" for place in positions], dtype=object),
-        "digest": positions.astype(np.uint64) + 2**63,
-        "top5": (positions[:, None] + np.arange(5)).astype(np.int16),
-        "confidence": (positions / 100).astype(np.float32),
-    }
-
-
-def read(run, images, columns=None):
-    chunks = list(run.read(images, columns))
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
 @pytest.fixture
@@ -93,6 +67,25 @@ def test_a_chunk_left_in_the_middle_is_completed(tmp_path):
     assert len(list(run.folder.glob("*.parquet"))) == 1
 
 
+def test_rows_of_many_chunks_are_appended_at_once(tmp_path):
+    run = RecordStore(tmp_path).run(key())
+    run.append(rows(0, 2))
+    run.append(rows(2, 10))
+    assert same(read(run, 10), rows(0, 10))
+    assert sorted(path.name[:7] for path in run.folder.glob("*.parquet")) == ["00000-4", "00001-4", "00002-2"]
+
+
+def test_a_chunk_that_lacks_a_column_is_refused_and_not_misread(run):
+    with pytest.raises(RecordsError, match=f"{run.folder}/00000-4.* lacks label: it is of another schema"):
+        read(run, 10, ["position", "label"])
+
+
+def test_a_file_of_another_program_is_refused(run):
+    run.put(1, 4, b"no parquet")
+    with pytest.raises(RecordsError, match="00001-4.* is no table that this harness reads"):
+        run.missing(10)
+
+
 def test_rows_that_do_not_follow_are_refused(tmp_path):
     run = RecordStore(tmp_path).run(key())
     run.append(rows(0, 2))
@@ -101,21 +94,7 @@ def test_rows_that_do_not_follow_are_refused(tmp_path):
     assert same(read(run, 2), rows(0, 2))
 
 
-def _cut_short(path):
-    path.write_bytes(path.read_bytes()[:-30])
-
-
-def _flip_a_bit(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
-def _empty(path):
-    path.write_bytes(b"")
-
-
-@pytest.mark.parametrize("damage", [_cut_short, _flip_a_bit, _empty], ids=lambda damage: damage.__name__.strip("_"))
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty], ids=lambda damage: damage.__name__)
 def test_damaged_chunk_is_said_and_measured_again(run, caplog, damage):
     damaged = sorted(run.folder.glob("00001-*"))[0]
     damage(damaged)
@@ -146,7 +125,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_store_that_can_not_be_made_names_the_option(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RecordsError, match="can't be made .*name another store with --records"):
+    with pytest.raises(RecordsError, match="can't be written .*name another store with --records"):
         RecordStore(tmp_path / "file").run(key()).append(rows(0, 4))
 
 
