@@ -56,13 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodeready(node: "WorkerController") -> None:
     """Stop a worker of pytest-xdist too where this process is stopped."""
-    node.config.stash[STOPPING].others.add(node.workerinfo["pid"])
+    node.config.stash[STOPPING].others.add(node.gateway._io.popen.pid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: "WorkerController") -> None:
     """Leave a worker alone that has ended."""
-    node.config.stash[STOPPING].others.discard(getattr(node, "workerinfo", {}).get("pid"))
+    node.config.stash[STOPPING].others.discard(node.gateway._io.popen.pid)
 
 
 @pytest.hookimpl(optionalhook=True)
