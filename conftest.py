@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
@@ -11,22 +10,16 @@ from syrupy.assertion import SnapshotAssertion
 from data_fixtures.miniature.study import miniature
 from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
-from harness.stopping import Stopping
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, pruning, summary
+from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession, share_cores
 from harness.verdicts.rules import Judgement, Verdict
-
-if TYPE_CHECKING:
-    from xdist.scheduler import Scheduling
-    from xdist.workermanage import WorkerController
 
 pytest_plugins = ["pytester"]
 
 SESSION = pytest.StashKey[SuiteSession]()
-STOPPING = pytest.StashKey[Stopping]()
-CRASHED = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,10 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected, and be ready to stop."""
-    config.stash[CRASHED] = set()
-    config.stash[STOPPING] = Stopping()
-    config.stash[STOPPING].begin()
-    config.add_cleanup(config.stash[STOPPING].end)
+    config.pluginmanager.register(Interruptions(config))
     pins.never_delete(config)
     share_cores(config)
     try:
@@ -51,27 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
         pruning.watch(config, config.stash[SESSION].named_studies)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodeready(node: "WorkerController") -> None:
-    """Stop a worker of pytest-xdist too where this process is stopped."""
-    node.config.stash[STOPPING].others.add(node.gateway._io.popen.pid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: "WorkerController") -> None:
-    """Leave a worker alone that has ended."""
-    node.config.stash[STOPPING].others.discard(node.gateway._io.popen.pid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: "Scheduling") -> None:
-    """Have another worker run the test that a worker died in: once, for it may be what kills them."""
-    config: pytest.Config = sched.config
-    if crashitem not in config.stash[CRASHED]:
-        config.stash[CRASHED].add(crashitem)
-        sched.mark_test_pending(crashitem)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
