@@ -1,5 +1,6 @@
 """What becomes of a run that is stopped, or whose workers die."""
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ class Interruptions:
         self._stopping.begin()
         config.add_cleanup(self._stopping.end)
         self._shows_all = config.option.fulltrace
+        self._is_worker = hasattr(config, "workerinput")
         self._crashed: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
@@ -30,6 +32,12 @@ class Interruptions:
         """Keep of the way to where a run was stopped its last step: pytest takes seconds to lay all of it out."""
         if not self._shows_all:
             excinfo.traceback = excinfo.traceback[-1:]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """End a worker that is stopped: all is told and kept, and to tidy up after torch takes seconds."""
+        if self._is_worker and self._stopping.number is not None:
+            os._exit(int(pytest.ExitCode.INTERRUPTED))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: "WorkerController") -> None:
