@@ -184,7 +184,7 @@ def strikes(count):
         victim, moment = draw.choice(victims), round(draw.uniform(0.2, 1), 3)
         few = place < 6
         yield pytest.param(
-            name, victim, moment, id=f"{name}-{victim}-{moment}", marks=() if few else (pytest.mark.slow,)
+            name, victim, moment, id=f"{place}-{name}-{victim}", marks=() if few else (pytest.mark.slow,)
         )
 
 
