@@ -48,8 +48,8 @@ class Stopping:
         if self.number is not None:
             return
         self.number = number
-        # torch's handler would raise that a decoding process has ended, in the midst of what is written now.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # In place of torch's handler, which would raise that a decoding process has ended in the midst of a write.
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for child in multiprocessing.active_children():
             child.terminate()
         for other in self.others:

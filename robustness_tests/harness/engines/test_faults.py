@@ -102,7 +102,12 @@ class Command:
     def ended(self):
         """Wait until it has ended, and for all of its processes to have done so soon after."""
         struck = time.monotonic()
-        out, err = self.process.communicate(timeout=120)
+        try:
+            out, err = self.process.communicate(timeout=120)
+        except BaseException:  # this run is stopped itself, or that one hangs
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise
         seconds = time.monotonic() - struck
         while self.others():
             assert time.monotonic() - struck < 60, f"processes are left: {self.others()}"
@@ -182,7 +187,7 @@ def strikes(count):
         name = "measure" if place % 2 == 0 else "pytest"
         victims = ["first", "all", "decoder"] if name == "measure" else ["first", "all", "worker", "decoder"]
         victim, moment = draw.choice(victims), round(draw.uniform(0.2, 1), 3)
-        few = place < 6
+        few = place < 4
         yield pytest.param(
             name, victim, moment, id=f"{place}-{name}-{victim}", marks=() if few else (pytest.mark.slow,)
         )
@@ -198,8 +203,7 @@ def test_a_run_that_is_killed_goes_on_from_there(name, victim, moment, data, und
     assert_goes_on(name, tmp_path, data, expected)
 
 
-@pytest.mark.parametrize("victim", ["first", "all"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
+@pytest.mark.parametrize(("number", "victim"), [(signal.SIGINT, "all"), (signal.SIGTERM, "first")])
 def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, victim, data, undisturbed, tmp_path):
     run = measure(tmp_path, data)
     run.wait_until_it_measures(processes=1)
