@@ -255,7 +255,7 @@ def test_a_worker_that_dies_is_reported_once_and_its_work_is_taken_over(data, tm
     deadly.touch()
     ended = ask_claims(tmp_path, data, subject=DYING, DIES_ONCE=str(deadly)).ended()
     assert not deadly.exists()
-    assert ended.out.count(" crashed while running ") == 1
+    assert ended.out.count("replacing crashed worker ") == 1
     again = ask_claims(tmp_path, data, workers=0, subject=DYING, DIES_ONCE=str(deadly))
     found = json.loads((tmp_path / "report" / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
     written = chunks(tmp_path / "records")
