@@ -13,6 +13,7 @@ from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, pruning, summary
+from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession, share_cores
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -31,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check every option before anything is collected."""
+    """Check every option before anything is collected, and be ready to stop."""
+    config.pluginmanager.register(Interruptions(config))
     pins.never_delete(config)
     share_cores(config)
     try:

@@ -1,5 +1,9 @@
 """Classifiers that read the colour of `colours.py`'s images back, rightly or wrongly in a known way."""
 
+import os
+import time
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -26,6 +30,27 @@ class ReadsColours(nn.Module):
         return -_SHARPNESS * (images.mean((2, 3))[:, None] - self.colours).square().sum(2)
 
 
+class TakesItsTime(ReadsColours):
+    """Takes a fifth of a second for a batch, however few images it has."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        time.sleep(0.2)
+        return super().forward(images)
+
+
+class DiesOnce(ReadsColours):
+    """Ends the process that it is in, where a file is that the environment's DIES_ONCE names, which it removes."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
+        deadly = Path(os.environ["DIES_ONCE"])
+        if deadly.exists():
+            deadly.unlink()
+            os._exit(9)
+        return super().forward(images)
+
+
 class GivesNaN(ReadsColours):
     """Answers NaN for every image."""
 
@@ -37,6 +62,16 @@ class GivesNaN(ReadsColours):
 def reads_colours() -> nn.Module:
     """Is right about every image."""
     return ReadsColours()
+
+
+def takes_its_time() -> nn.Module:
+    """Is right about every image, slowly."""
+    return TakesItsTime()
+
+
+def dies_once() -> nn.Module:
+    """Is right about every image, if it lives."""
+    return DiesOnce()
 
 
 def reads_the_next_class() -> nn.Module:

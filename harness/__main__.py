@@ -2,7 +2,22 @@
 
 import sys
 
-from harness.cli import main
+from harness.stopping import KEPT, Stopping
+
+
+def run() -> int:
+    """Run the command that was typed and give its exit code: 130 or 143 where Ctrl-C or SIGTERM stopped it."""
+    stopping = Stopping()
+    stopping.begin()
+    try:
+        from harness.cli import main
+
+        code = main()
+    except KeyboardInterrupt:  # before the command line was read
+        print(f"harness: stopped; {KEPT}", file=sys.stderr)
+        code = 130
+    return code if stopping.number is None else 128 + stopping.number
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarks.batches import batches
+from harness.benchmarks.batches import batches, watching_decoders
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
 from harness.engines.memory import keep_freed_memory
@@ -195,6 +195,7 @@ def is_at_chance(hits: int, images: int, classes: int) -> bool:
     return bool(binom.sf(hits - 1, images, min(1.0, _CHANCE / classes)) > ALPHA)
 
 
+@watching_decoders()
 def diagnose_dataset(
     dataset: Dataset,
     classifier: Classifier,
@@ -220,6 +221,7 @@ def diagnose_dataset(
     Raises:
         DataError: An image can't be used.
         ClassifierError: The classifier gives something else than logits of its classes.
+        DecoderLost: A decoding process was ended.
     """
     import torch
 

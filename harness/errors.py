@@ -68,6 +68,10 @@ class NonFinite(ClassifierError):
         self.place = place
 
 
+class DecoderLost(HarnessError):
+    """A process that decodes images was ended from outside."""
+
+
 class RecordsError(HarnessError):
     """The store of records can't be read or written."""
 

@@ -1,6 +1,7 @@
 """A benchmark's pairs as batches of pixels, decoded or generated in worker processes, a bounded number ahead."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from PIL import Image
 
 from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset
 from harness.benchmarks.images import FileFacts, Fitting, read_image
-from harness.errors import DataError
+from harness.errors import DataError, DecoderLost
+from harness.stopping import KEPT
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +78,31 @@ def batches(
         if isinstance(batch, DataError):
             raise batch
         yield batch
+
+
+@contextmanager
+def watching_decoders() -> Iterator[None]:
+    """Say in one line that a decoding process was ended, wherever its batches were being worked on.
+
+    torch raises that from a signal's handler: in the midst of whatever this process is doing.
+
+    Raises:
+        DecoderLost: One was ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_of_decoder(error):
+            raise
+        raise DecoderLost(
+            "a process that decodes images was ended from outside, as systems do that run out of memory; "
+            f"{KEPT} (fewer at once with --batch-size)"
+        ) from error
+
+
+def is_of_decoder(error: BaseException) -> bool:
+    """Tell whether an error is torch's, about a decoding process that was ended."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
 
 
 # By a pair's index, what was decoded.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from harness.benchmarks.batches import is_of_decoder
 from harness.errors import ClassifierError, HarnessError, NoGradient, NonFinite, in_one_line
 
 
@@ -16,7 +17,7 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
         what: What it was given, for errors of its own code.
 
     Raises:
-        ClassifierError: In place of whatever was raised, errors of the harness aside.
+        ClassifierError: In place of whatever was raised, errors of the harness and of decoding processes aside.
         NoGradient: Where it was raised.
     """
     try:
@@ -30,4 +31,6 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
     except HarnessError:
         raise
     except Exception as error:  # whatever the classifier's own code raises
+        if is_of_decoder(error):
+            raise
         raise ClassifierError(f"{who} fails on {what} ({in_one_line(error)})") from error

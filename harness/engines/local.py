@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarks.batches import Batch, batches
+from harness.benchmarks.batches import Batch, batches, watching_decoders
 from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import FileFacts, Fitting, is_unchanged
 from harness.benchmarks.order import chunk_size, prefix_order
@@ -67,7 +67,8 @@ def measured(
         NotMeasured: Records are missing and `settings.measure` is false, or the classifier that an attack follows has
             no gradients.
         Busy: Another process is measuring one of them, and `wait` is false.
-        DataError, CheckpointError, ClassifierError, RecordsError: As named; what was measured before is kept.
+        DataError, CheckpointError, ClassifierError, RecordsError, DecoderLost: As named; what was measured before
+            is kept.
     """
     if isinstance(need, Maximize):
         from harness.engines.maximizing import maximized
@@ -165,6 +166,7 @@ class Lane:
 _Examine = Callable[[Batch, NDArray[np.int16], list[str]], list[Columns]]
 
 
+@watching_decoders()
 def _measure(lanes: Sequence[Lane], dataset: Dataset, need: str | Attack, load: Load, settings: Settings) -> None:
     on_cpu = settings.device == "cpu"
     if on_cpu:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from data_fixtures.colours import write_imagenet, write_imagenet_c
-from harness.__main__ import main
 from harness.benchmarks import imagenet_c
+from harness.cli import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from data_fixtures.colours import write_imagenet_p
-from harness.__main__ import main
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
+from harness.cli import main
 from harness.engines.local import Settings, measured
 from harness.errors import ClassifierError, DataError
 from harness.metrics.perturbation import PERTURBATIONS

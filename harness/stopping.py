@@ -1,0 +1,58 @@
+"""Ends a run at once when Ctrl-C or SIGTERM asks it to: what was measured is kept, and a line says so."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import suppress
+from types import FrameType
+
+KEPT = "what was measured is kept, the same command goes on from there"
+
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Stopping:
+    """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt whose message says which it was; ignores later ones.
+
+    What is being measured then puts what it holds into the store on its way out, which a second signal must not cut
+    short. Decoding processes hold nothing that is kept, and are ended at once.
+
+    Attributes:
+        number: Of the signal that came; None before.
+        others: Process ids to pass the signal on to, as SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.others: set[int] = set()
+        self._owner = os.getpid()
+        self._before: dict[int, object] = {}
+
+    def begin(self) -> None:
+        """Take the signals over, but for those that whoever started this process has it ignore."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _NAMES:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+
+    def end(self) -> None:
+        """Give the signals back."""
+        while self._before:
+            signal.signal(*self._before.popitem())  # type: ignore[arg-type]
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:  # a process that was forked from this one, to decode
+            os._exit(128 + number)
+        if self.number is not None:
+            return
+        self.number = number
+        # In place of torch's handler, which would raise that a decoding process has ended in the midst of a write.
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        for other in self.others:
+            with suppress(ProcessLookupError):
+                os.kill(other, signal.SIGTERM)
+        raise KeyboardInterrupt(f"stopped by {_NAMES[signal.Signals(number)]}; {KEPT}")
