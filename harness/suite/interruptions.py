@@ -42,12 +42,13 @@ class Interruptions:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: "WorkerController") -> None:
         """Stop a worker too where this process is stopped."""
-        self._stopping.others.add(node.gateway._io.popen.pid)
+        if pid := _pid(node):
+            self._stopping.others.add(pid)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: "WorkerController") -> None:
         """Leave a worker alone that has ended."""
-        self._stopping.others.discard(node.gateway._io.popen.pid)
+        self._stopping.others.discard(_pid(node))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, sched: "Scheduling") -> None:
@@ -55,3 +56,9 @@ class Interruptions:
         if crashitem not in self._crashed:
             self._crashed.add(crashitem)
             sched.mark_test_pending(crashitem)
+
+
+def _pid(node: "WorkerController") -> int:
+    """Give a worker's process; 0 where it runs on another machine."""
+    popen = getattr(node.gateway._io, "popen", None)
+    return popen.pid if popen else 0
