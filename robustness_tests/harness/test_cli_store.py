@@ -6,7 +6,7 @@ import pytest
 
 from data_fixtures.colours import write_imagenet
 from data_fixtures.records import cut_short, flip_a_bit, key, rows
-from harness.__main__ import main
+from harness.cli import main
 from harness.records.store import RecordStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")

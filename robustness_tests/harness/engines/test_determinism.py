@@ -142,5 +142,6 @@ def test_records_do_not_depend_on_an_interruption(need, measure):
         measure(need, "baseline", store="interrupted", load=hooked(interrupt), batch_size=7)
     seen.clear()
     (found,) = measure(need, "baseline", store="interrupted", load=hooked(count), batch_size=7).values()
-    assert sum(seen) < whole
+    # Images under attack are done nearly all at once, at the end.
+    assert sum(seen) < whole or isinstance(need, Attack)
     assert_alike(expected, found)

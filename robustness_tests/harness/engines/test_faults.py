@@ -187,7 +187,7 @@ def strikes(count):
         name = "measure" if place % 2 == 0 else "pytest"
         victims = ["first", "all", "decoder"] if name == "measure" else ["first", "all", "worker", "decoder"]
         victim, moment = draw.choice(victims), round(draw.uniform(0.2, 1), 3)
-        few = place < 4
+        few = place < 2
         yield pytest.param(
             name, victim, moment, id=f"{place}-{name}-{victim}", marks=() if few else (pytest.mark.slow,)
         )
@@ -203,6 +203,7 @@ def test_a_run_that_is_killed_goes_on_from_there(name, victim, moment, data, und
     assert_goes_on(name, tmp_path, data, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "victim"), [(signal.SIGINT, "all"), (signal.SIGTERM, "first")])
 def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, victim, data, undisturbed, tmp_path):
     run = measure(tmp_path, data)
@@ -218,6 +219,7 @@ def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, vic
         assert_goes_on("measure", tmp_path, data, undisturbed("measure")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "victim", "number"),
     [(0, "all", signal.SIGINT), (0, "first", signal.SIGTERM), (2, "all", signal.SIGINT), (2, "first", signal.SIGTERM)],
