@@ -65,7 +65,7 @@ def run_suite(repository):
             env={**kept, "COLUMNS": "120", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
