@@ -112,7 +112,7 @@ def _compared(
         known,
         alpha=alpha,
         weights=weights,
-        of_same_images=study.is_published(quantity) or known.images == study.population(quantity),
+        of_same_images=known.images == study.population(quantity) or (not known.data and study.is_published(quantity)),
     )
     judgement = within(figure.as_exact(), known.value, tolerance).because(why)
     return Likeness(quantity, judgement, known.value, tolerance)
