@@ -210,10 +210,12 @@ def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Seque
         for row in rows:
             claims.enter(request.node, row.judgement, alpha=session.request.alpha, metric=row.quantity.metric)
         verdicts = {row.judgement.verdict for row in rows}
-        if verdicts == {Verdict.NOT_RUN}:
-            pytest.skip("; ".join(dict.fromkeys(row.judgement.reason for row in rows)))
         if Verdict.FAILS in verdicts:
             raise AssertionError("\n".join(session.likeness_table(study, subject, rows)))
+        if Verdict.UNDECIDED in verdicts and session.strict:
+            pytest.fail("\n".join([*session.likeness_table(study, subject, rows), "(--strict)"]), pytrace=False)
+        if Verdict.HOLDS not in verdicts:
+            pytest.skip("; ".join(dict.fromkeys(row.judgement.reason for row in rows)))
         return True
 
     return take_down

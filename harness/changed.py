@@ -1,8 +1,9 @@
 """Which images changed between two classifiers, worst first: read off their records, as a table and as a contact sheet.
 
 What counts as a change is what the benchmark's metrics rest on. A classified image is worse where it was right before
-and is wrong now; a cue conflict where it was decided for its shape and now is for its texture; a sequence where its
-frames flip more often; an attacked image where it survived the attack and now does not.
+and is wrong now; a cue conflict where it was decided for its shape and no longer is, or now is for its texture, either
+of which lowers the shape bias; a sequence where its frames flip more often; an attacked image where it survived the
+attack and now does not.
 """
 
 from collections.abc import Callable, Iterable
@@ -90,8 +91,8 @@ class Changed:
         need: What both were asked.
         names: What the first and the second are called.
         images: How many images, or sequences, both have seen.
-        worse: How many are right before and wrong now.
-        better: How many are wrong before and right now.
+        worse: How many are worse now, see above.
+        better: How many are better.
         otherwise: How many are wrong in another way.
         rows: The changed images, worst first: `COLUMNS`, and those of the benchmark's kind.
     """
@@ -255,13 +256,15 @@ def _classified(benchmark: str) -> _Compare:
 def _conflicts(old: Columns, new: Columns) -> Columns:
     was, now = (scores.make_sample("cue-conflict", [columns]) for columns in (old, new))
     shape, texture, before, after = was["shape"], was["texture"], was["by_class"], now["by_class"]
-    changed = before != after
+    for_shape = [
+        (decided == shape).astype(np.int8) - ((decided == texture) & (texture != shape)) for decided in (before, after)
+    ]
     names = np.array(CATEGORIES, dtype=object)
     return {
         **_judged(
-            changed,
-            changed & (before == shape) & (after == texture),
-            changed & (before == texture) & (after == shape),
+            before != after,
+            for_shape[1] < for_shape[0],
+            for_shape[1] > for_shape[0],
             old,
             new,
         ),

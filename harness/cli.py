@@ -107,7 +107,7 @@ def _diagnose(spec: Spec, top1: Estimate, laboratory: Laboratory, *, always: boo
     if not (is_alarming or always):
         return None
     found = laboratory.diagnosis(spec)
-    if is_alarming:
+    if is_alarming and not always:
         log.warning("%s: %s", spec.label, found)
     return found
 

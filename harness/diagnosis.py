@@ -50,6 +50,8 @@ MOST_IMAGES = 512
 FEWEST_IMAGES = 20
 
 _LOOKS = 2
+# Level at which one reading alone is worth a word.
+_SUSPICION = 0.05
 _AT_ONCE = 32
 _MOST_OPEN = 3
 # Up to so many times what chance gives, an accuracy is called chance.
@@ -149,6 +151,7 @@ class Diagnosis:
         accuracy: Its top-1 as it is used now, a fraction.
         readings: All other readings that were tried, best first.
         best: The one that does clearly better than now; None where none does.
+        suspect: Where none does so clearly: the best of those that would gain enough, if it is no luck; else None.
         is_at_chance: Whether its accuracy is no better than chance.
         answers: What it answers as it is used now.
         order: Why its classes are not said to be in another order; empty where they are, or it was not asked.
@@ -159,20 +162,37 @@ class Diagnosis:
     accuracy: float
     readings: tuple[Reading, ...]
     best: Reading | None
+    suspect: Reading | None
     is_at_chance: bool
     answers: Answers
     order: str = ""
 
+    @property
+    def doubt(self) -> str:
+        """Why it can't be said that no other reading does better; empty where it can, or one does."""
+        if self.best:
+            return ""
+        if self.suspect:
+            at_present = f"{_percent(self.suspect.accuracy)} instead of {_percent(self.accuracy)}"
+            return (
+                f"perhaps {self.suspect.words}: read so, it is right about {at_present} of {self.suspect.images:,} "
+                "images, which may be luck; it takes more images"
+            )
+        if self.images < FIRST_LOOK:
+            return f"{self.images:,} images are too few to tell other readings apart; it takes {FIRST_LOOK}"
+        return f"it is no better than chance, however it is read: {self.answers}" if self.is_at_chance else ""
+
     def __str__(self) -> str:
-        now = f"top-1 is {_percent(self.accuracy)} of {self.images:,} images"
+        now = f"top-1 is {_percent(self.accuracy)} of the first {self.images:,} images"
         now += ", no better than chance" if self.is_at_chance else ""
         if self.best:
             read = f"read so, it is right about {_percent(self.best.accuracy)} of {self.best.images:,}"
             return f"{now}: {self.best.words}; {read}. To mend it, {self.best.remedy}."
         tried = f"none of {len(self.readings)} other readings of its input and its classes does clearly better"
+        perhaps = f"; {self.doubt}" if self.suspect else ""
         if not self.is_at_chance:
-            return f"{now}; {tried}."
-        return f"{now}, and {tried}: {self.answers}" + (f"; {self.order}." if self.order else ".")
+            return f"{now}; {tried}{perhaps}."
+        return f"{now}, and {tried}: {self.answers}" + (f"; {self.order}" if self.order else "") + f"{perhaps}."
 
     def as_json(self) -> dict[str, Any]:
         """Give it as an object for JSON; fractions, not percent."""
@@ -289,6 +309,7 @@ def diagnose(
         accuracy=float(right.mean()),
         readings=tuple(sorted(readings, key=lambda reading: -reading.accuracy)),
         best=best,
+        suspect=None if best else trials.suspect(),
         is_at_chance=looks.is_at_chance(),
         answers=answered,
         order=why_not,
@@ -331,6 +352,11 @@ class _Trial:
     def is_better(self, level: float) -> bool:
         return self.gain >= LEAST_GAIN and self.p_value <= level
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may well do better: it gains enough, as luck alone lets one reading of twenty do."""
+        return self.gain >= LEAST_GAIN and self.p_value <= _SUSPICION
+
     def reading(self) -> Reading:
         parts = (self.input, self.output)
         return Reading(
@@ -356,6 +382,11 @@ class _Trials:
 
     def best(self) -> Reading | None:
         return next((trial.reading() for trial in self._better()), None)
+
+    def suspect(self) -> Reading | None:
+        """Give the one that gains most of those that may well do better; pairs only where nothing simpler does."""
+        found = [trial for trial in self.all if trial.is_suspect]
+        return next((trial.reading() for trial in [trial for trial in found if not trial.is_pair] or found), None)
 
     def open(self) -> list[_Trial]:
         """Give those among which more images must decide; none where it is plain which is best, or that none is."""

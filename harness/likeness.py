@@ -8,19 +8,17 @@ draw of the images beside.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from harness import recorded
 from harness.classifiers.tensors import TensorSummary, differences
 from harness.errors import NotMeasured
+from harness.protocols.precision import PRECISIONS
 from harness.recording import as_recorded
 from harness.references import RecordedFigure, Reference
 from harness.studies.live import LiveStudy
 from harness.studies.quantities import Quantity
 from harness.verdicts.rules import Judgement, Verdict, within
-
-PRECISIONS = ("fp32", "tf32", "bf16")
-"""From the finest to the coarsest."""
 
 RERUN = 0.0009
 """How far a re-run of published figures may come out otherwise, half a printed digit included."""
@@ -35,6 +33,8 @@ _LEAST_CHANGES = {"top5_distance": 2, "top5_distance_squared": 4}
 _BIN = 100
 # Of stimuli, about how many are asked for one that is decided for its shape or its texture.
 _ASKED = 2
+# A tolerance as wide as so large a share of the images makes tells hardly anything apart.
+_WIDEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Likeness:
 
     Attributes:
         quantity: Of what.
-        judgement: Whether it is within its tolerance; `not_run`, with the reason, where that can't be said.
+        judgement: Whether it is within its tolerance; `undecided` where it is, but that is too wide to tell anything;
+            `not_run`, with the reason, where nothing is compared.
         recorded: The recorded figure; None where there is none.
         tolerance: How far from it the figure may lie; None where nothing is compared.
     """
@@ -94,7 +95,7 @@ def rounding(reference: Sequence[TensorSummary], candidate: Sequence[TensorSumma
         `tf32` for half precision, which has as many bits, `bf16`, or empty for not at all.
     """
     found = differences(reference, candidate)
-    precision = found.precision
+    precision = found.precision if found.kind == "rounded" else ""  # what else differs must show in the figures
     if found.kind == "unknown":
         types = {each.dtype for each in candidate}
         halves = [precision for kind, precision in _HALVES.items() if kind in types]
@@ -115,6 +116,8 @@ def _compared(
         of_same_images=known.images == study.population(quantity) or (not known.data and study.is_published(quantity)),
     )
     judgement = within(figure.as_exact(), known.value, tolerance).because(why)
+    if judgement and tolerance > _WIDEST * scale(quantity):
+        judgement = judgement.undecided("so wide a tolerance tells hardly anything apart; it takes more images")
     return Likeness(quantity, judgement, known.value, tolerance)
 
 
@@ -141,8 +144,8 @@ def tolerance_of(
         known: The recorded figure.
         alpha: How often it may lie farther off, both sides together.
         weights: As coarse as which precision its weights were rounded; empty for not at all.
-        of_same_images: Whether as many images were recorded of as there are: without it being recorded which they were,
-            they are taken for the same.
+        of_same_images: Whether as many images were recorded of as there are, or these are a whole published benchmark:
+            where it is not recorded which they were, they are then taken for the same.
 
     Returns:
         The tolerance, in the figure's unit, and what it is made of, in words.
@@ -152,8 +155,10 @@ def tolerance_of(
     """
     is_published = not known.data
     if is_published and not of_same_images:
+        of = f"{known.images:,} images" if known.images else "an unknown number of images"
         raise NotMeasured(
-            f"the recorded figure is of {known.images:,} images of {quantity.benchmark}, and these are others"
+            f"the recorded figure is of {of} of {quantity.benchmark}, and no hash of them is recorded (data), so it is "
+            f"only compared with as many, or with the published benchmark; these are {found.images:,} others"
         )
     _require_same(found, known)
     images, z = found.images, NormalDist().inv_cdf(1 - alpha / 2)
@@ -213,10 +218,10 @@ def drift(quantity: Quantity, precision: str) -> float:
     """
     if quantity.metric == "mfr":
         flips = recorded.alexnet_flip_probabilities().values()
-        return 2 * noise_floor("changed", precision) * _mean(1 / flip for flip in flips)
+        return 2 * noise_floor("changed", precision) * fmean(1 / flip for flip in flips)
     if quantity.metric == "mt5d":
         distances = recorded.alexnet_top5_distances().values()
-        return 2 * noise_floor("top5_distance", precision) * _mean(1 / distance for distance in distances)
+        return 2 * noise_floor("top5_distance", precision) * fmean(1 / distance for distance in distances)
     return 2 * noise_floor("top5_distance", precision) if quantity.metric == "mean_top5_distance" else 0.0
 
 
@@ -243,6 +248,14 @@ def scale(quantity: Quantity) -> float:
     return scales.get(quantity.metric, 1.0)
 
 
+_IN_TABLE = {
+    Verdict.HOLDS: "within",
+    Verdict.FAILS: "OUTSIDE",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.NOT_RUN: "not compared",
+}
+
+
 def table(rows: Sequence[Likeness]) -> list[str]:
     """Lay all figures out beside the recorded ones, in a table for a terminal."""
     told = [f"{'figure':40}{'recorded':>12}{'got':>12}{'tolerance':>12}{'images':>11}"]
@@ -254,7 +267,7 @@ def table(rows: Sequence[Likeness]) -> list[str]:
 
         numbers = (row.recorded, figure.estimate.value if figure else None, row.tolerance)
         images = f"{figure.estimate.images:,}" if figure else "-"
-        verdict = {Verdict.HOLDS: "within", Verdict.FAILS: "OUTSIDE"}.get(row.judgement.verdict, "not compared")
+        verdict = _IN_TABLE[row.judgement.verdict]
         line = f"{row.quantity.key:40}" + "".join(f"{cell(number):>12}" for number in numbers) + f"{images:>11}"
         told.append(f"{line}  {verdict}" + (f": {row.judgement.reason}" if figure is None else ""))
     return told
@@ -292,9 +305,4 @@ def _half_width(interval: tuple[float, float] | None) -> float:
 
 
 def _root_mean_square(numbers: Iterable[float]) -> float:
-    return math.sqrt(_mean(number**2 for number in numbers))
-
-
-def _mean(numbers: Iterable[float]) -> float:
-    found = list(numbers)
-    return sum(found) / len(found)
+    return math.sqrt(fmean(number**2 for number in numbers))

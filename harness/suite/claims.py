@@ -24,6 +24,7 @@ SOUND = "H1"
 
 # The claim that a candidate is no worse than another classifier.
 NO_WORSE = "A1"
+LIKENESS = "L1"
 
 # The parameters that name the classifier which a test is about.
 ASKED_OF = ("subject", "classifier", "extreme", "baseline", "surrogate", "normaliser", "wider", "candidate")

@@ -30,7 +30,7 @@ from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
-from harness.suite.claims import CANDIDATE, NO_WORSE, claim_of, params_of
+from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, unpinned
 from harness.suite.pins import location_of, takes_pins
@@ -137,7 +137,7 @@ class SuiteSession:
         beside = self._ahead.notices() if self._ahead else []
         if self.candidate and self.candidate.xfails:
             beside += xfails.notices(entries, self._xfails, self.candidate.xfails)
-        return beside
+        return beside + self._compared(entries)
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
@@ -216,18 +216,30 @@ class SuiteSession:
         rows = likeness.compare(study, subject, self._reference, quantities, alpha=self.request.alpha)
         found = differences(self._reference.tensors, study.tensors(subject))
         if found.kind not in ("same", "unknown"):
-            log.warning("weights of %s beside those of %s: %s", parse_spec(subject).label, self._reference.name, found)
+            log.warning("weights of %s beside those of %s: %s", self.labels[subject], self._reference.name, found)
         return rows
 
     def likeness_table(self, study: LiveStudy, subject: str, rows: Sequence[Likeness]) -> list[str]:
         """Lay a classifier's figures out beside those that --expect-like names, and say how its weights differ."""
         assert self._reference
         found = differences(self._reference.tensors, study.tensors(subject))
+        is_other = any(row.judgement.verdict is Verdict.FAILS for row in rows)
+        like = f"is {'not like' if is_other else 'perhaps like'} {self._reference.name} ({self._reference.source})"
         return [
-            f"{parse_spec(subject).label} is not like {self._reference.name} ({self._reference.source})",
+            f"{self.labels[subject]} {like}",
             *likeness.table(rows),
             f"weights, beside the recorded ones: {found}",
         ]
+
+    def _compared(self, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Say of how many of a reference's figures likeness was judged, unless it was of all."""
+        if not self._reference:
+            return []
+        recorded = len(self._reference.figures)
+        compared = sum(entry["claim"] == LIKENESS and entry["value"] is not None for entry in entries)
+        if not 0 < compared < recorded:
+            return []
+        return [f"like {self._reference.name}: {compared} of its {recorded} recorded figures could be compared"]
 
     def _find_reference(self, get: Callable[[flags.Option], Any]) -> Reference | None:
         """Find what is recorded of the classifier that --expect-like names; None where it names none."""
@@ -270,8 +282,8 @@ class SuiteSession:
         if not (cast.against and any(entry["claim"] == NO_WORSE and entry["value"] is not None for entry in entries)):
             return []
         (candidate,) = cast.subjects
-        settings = replace(self.request.settings, measure=False)
-        settings = replace(settings, device=options.resolve_device(settings.device))
+        device = options.resolve_device(self.request.settings.device)
+        settings = replace(self.request.settings, measure=False, device=device)
         laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings)
         lines = []
         for need in dict.fromkeys(

@@ -83,7 +83,7 @@ def expect(items: Sequence[pytest.Item], expected: Sequence[ExpectedFailure]) ->
 
 
 def notices(entries: Sequence[Mapping[str, Any]], expected: Sequence[ExpectedFailure], path: Path) -> list[str]:
-    """Say which expected failures are of nothing that was asked, and which did not come true.
+    """Say which expected failures are of nothing that was asked, and which did not come true, as far as is known.
 
     Args:
         entries: The verdicts of a run.
@@ -100,4 +100,7 @@ def notices(entries: Sequence[Mapping[str, Any]], expected: Sequence[ExpectedFai
             told.append(f"{where} is of nothing that was asked of the candidate; asked were {claims}")
         if holds := sorted({entry["test"].partition("::")[2] for entry in tests if entry["verdict"] == "holds"}):
             told.append(f"{where} was expected to fail ({each.reason}) and holds: {', '.join(holds)}")
+        elif tests and not any(entry["verdict"] == "fails" for entry in tests):
+            found = " or ".join(sorted({entry["verdict"].replace("_", " ") for entry in tests}))
+            told.append(f"{where} was expected to fail ({each.reason}) and is {found}")
     return told

@@ -221,6 +221,10 @@ class Judgement:
         """Add what a reader must know beside the verdict."""
         return replace(self, notes=(*self.notes, *notes))
 
+    def undecided(self, why: str) -> "Judgement":
+        """Keep the evidence, but say that it does not decide the claim, and why."""
+        return replace(self, verdict=Verdict.UNDECIDED).because(why)
+
 
 def at_most(figure: Figure, bound: float) -> Judgement:
     """Judge: the figure is a number or below it."""

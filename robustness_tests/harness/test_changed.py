@@ -172,7 +172,7 @@ def conflicts(predictions, confidences):
     }
 
 
-def test_a_cue_conflict_is_worse_where_its_texture_decides_and_its_shape_did():
+def test_a_cue_conflict_is_worse_where_its_shape_decides_no_more_or_its_texture_now_does():
     before = conflicts([CAT, CAT, DOG, DOG, CAT, KNIFE, KNIFE, KNIFE, CAT], [0.5] * 9)
     now = conflicts(
         [DOG, DOG, CAT, OTHER_DOG, KNIFE, ELEPHANT, CAT, DOG, DOG], [0.6, 0.9, 0.5, 0.5, 0.2, 0.4, 0.8, 0.7, 0.1]
@@ -180,17 +180,17 @@ def test_a_cue_conflict_is_worse_where_its_texture_decides_and_its_shape_did():
     changed = changed_images("cue-conflict", [before], [now])
     assert rows_of(changed, "position", "kind", "before_name", "now_name", "before_correct", "now_correct") == [
         (1, "worse", "cat", "dog", True, False),
+        (7, "worse", "knife", "dog", False, False),
         (0, "worse", "cat", "dog", True, False),
-        (6, "other class", "knife", "cat", False, True),
-        (7, "other class", "knife", "dog", False, False),
+        (4, "worse", "cat", "knife", True, False),
+        (8, "worse", "cat", "dog", True, False),  # no conflict, so no texture against the shape
         (5, "other class", "knife", "elephant", False, False),
-        (4, "other class", "cat", "knife", True, False),
-        (8, "other class", "cat", "dog", True, False),  # no conflict, so no texture against the shape
         (2, "better", "dog", "cat", False, True),
+        (6, "better", "knife", "cat", False, True),
     ]  # and one dog for another is no change
     assert rows_of(changed, "label", "wnid", "label_name", "shape", "texture")[0] == (-1, "", "", "cat", "dog")
     assert str(changed) == (
-        "cue-conflict: 8 of 9 images changed: 2 worse, 1 better, 5 another category; worst: cat1-dog1.png "
+        "cue-conflict: 8 of 9 images changed: 5 worse, 2 better, 1 another category; worst: cat1-dog1.png "
         "(cat -> dog, 0.90)"
     )
 

@@ -236,9 +236,17 @@ def test_a_gain_of_few_points_is_seen_on_more_images():
     """Seven of a hundred images have a colour that is another one's backwards; the rest read the same both ways."""
     broken = planted(before=lambda images: images.flip(1))
     labels = np.where(np.arange(512) % 100 < 7, 123, 111)[np.random.default_rng(0).permutation(512)]
-    assert diagnose(broken, plain(labels[:128]), labels[:128]).best is None
+    few = diagnose(broken, plain(labels[:128]), labels[:128])
+    assert few.best is None
+    assert few.suspect is not None
+    assert few.suspect.name == "BGR"
+    assert (
+        "perhaps its channels are in the order BGR, not RGB: read so, it is right about 100 % instead of" in few.doubt
+    )
+    assert few.doubt in str(few)
     found = diagnose(broken, plain(labels), labels)
     assert found.best is not None
+    assert (found.suspect, found.doubt) == (None, "")
     assert (found.best.name, found.best.images, found.best.accuracy) == ("BGR", 512, 1)
     assert (found.images, found.accuracy) == (512, np.mean(labels == 111))
 
@@ -248,6 +256,16 @@ def test_a_gain_of_less_than_five_points_is_not_named():
     found = diagnose(planted(before=lambda images: images.flip(1)), plain(labels), labels)
     assert (found.best, found.readings[0].name, found.readings[0].accuracy) == (None, "BGR", 1)
     assert (found.images, found.accuracy) == (512, np.mean(labels == 111))
+    assert (found.suspect, found.doubt) == (None, "")
+
+
+def test_a_few_images_more_that_are_right_may_be_luck_and_raise_no_suspicion():
+    """Two of 20 images are right when read otherwise: a tenth, but two of two come by luck once in four times."""
+    labels = np.array([111] * 18 + [123] * 2)
+    found = diagnose(planted(before=lambda images: images.flip(1)), plain(labels), labels)
+    assert (found.readings[0].name, found.readings[0].accuracy) == ("BGR", 1)
+    assert found.suspect is None
+    assert found.doubt == "20 images are too few to tell other readings apart; it takes 128"
 
 
 def test_classes_in_another_order_are_told_with_several_images_a_class():
@@ -361,6 +379,8 @@ def test_what_no_reading_mends_is_described(after, words):
     assert found.best is None
     assert found.is_at_chance
     assert words in str(found)
+    assert found.doubt.startswith("it is no better than chance, however it is read: ")
+    assert words in found.doubt
 
 
 def test_answers_are_summed_up():
@@ -428,7 +448,10 @@ def test_measure_warns_of_a_classifier_at_chance(run):
     assert code == 0
     assert "top1                    0 %" in out
     assert "diagnosis" not in out
-    assert "reads_the_next_class: top-1 is 0 % of 50 images, no better than chance: its class indices are 1 too" in err
+    assert (
+        "reads_the_next_class: top-1 is 0 % of the first 50 images, no better than chance: its class indices are 1 too"
+        in err
+    )
 
 
 def test_measure_as_json_holds_the_diagnosis(run):
@@ -436,7 +459,7 @@ def test_measure_as_json_holds_the_diagnosis(run):
     assert (found["accuracy"], found["images"], found["best"]["accuracy"]) == (0, 50, 1)
     assert found["best"]["name"].startswith("labels shifted by ")
     assert found["best"] in found["readings"]
-    assert found["words"].startswith("top-1 is 0 % of 50 images")
+    assert found["words"].startswith("top-1 is 0 % of the first 50 images")
 
 
 def test_measure_says_nothing_of_a_good_classifier_unless_asked(run):
@@ -445,7 +468,7 @@ def test_measure_says_nothing_of_a_good_classifier_unless_asked(run):
     assert "diagnosis" not in json.loads(out)
     assert err == ""
     out = run("measure", SPEC.format("reads_colours"), "imagenet", "--diagnose")[1]
-    assert "diagnosis: top-1 is 100 % of 50 images; none of " in out
+    assert "diagnosis: top-1 is 100 % of the first 50 images; none of " in out
 
 
 def test_a_handful_of_images_is_no_alarm(run):

@@ -12,7 +12,7 @@ from harness.classifiers.tensors import summarize
 from harness.errors import NotMeasured
 from harness.likeness import noise_floor, rounding, scale, tolerance_of
 from harness.metrics.perturbation import top5_distances
-from harness.references import QUANTITIES, RecordedFigure
+from harness.references import QUANTITIES, RecordedFigure, Reference
 from harness.studies.quantities import (
     IMAGENET_TOP1,
     MCE,
@@ -22,6 +22,9 @@ from harness.studies.quantities import (
     SHAPE_BIAS,
     whitebox_accuracy,
 )
+from harness.studies.study import Provenance
+from harness.verdicts.estimates import Estimate, Fixed
+from harness.verdicts.rules import Figure, Judgement, Verdict, within
 
 KINDS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ATTACKED = whitebox_accuracy(0.06, 10)
@@ -92,7 +95,8 @@ def test_what_is_drawn_of_published_images_has_its_own_interval_beside():
 @pytest.mark.parametrize(
     ("known", "same", "reason"),
     [
-        (PUBLISHED, False, "of 50,000 images of imagenet, and these are others"),
+        (PUBLISHED, False, "of 50,000 images of imagenet, and no hash of them is recorded"),
+        (replace(PUBLISHED, images=0), False, "of an unknown number of images of imagenet, and no hash"),
         (replace(OWN, data={"imagenet": "sha256:bb"}), True, "of other images of imagenet"),
         (replace(OWN, data={"imagenet-c": "sha256:aa"}), True, "of other images of imagenet"),
         (
@@ -197,6 +201,68 @@ def test_weights_are_as_coarse_as_they_were_rounded():
     assert rounding((), summarize({**whole, "a": kinds["fp16"]["a"]})) == ""
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_tensor_among_rounded_ones_does_not_widen_the_tolerance(kind):
+    drawn = torch.Generator().manual_seed(0)
+    whole = {name: torch.randn(64, 32, generator=drawn) for name in ("a", "b", "c")}
+    damaged = {name: each.to(KINDS[kind]).float() for name, each in whole.items()}
+    damaged["b"] += 0.3 * torch.randn(64, 32, generator=drawn)
+    assert rounding(summarize(whole), summarize(damaged)) == ""
+
+
+class Measured:
+    """A study of one classifier, of whom one figure is known."""
+
+    def __init__(self, value, images, *, population, seed="0", published=False):
+        estimate = Fixed.of(value, value - 0.1, value + 0.1, images)
+        self.found = Figure("top1", "", "", "a", estimate, f"classify, fp32, seed {seed}")
+        self.rests_on = Provenance("", DATA, {}, {"precision": "fp32", "seed": seed})
+        self.counts = population, published
+
+    def tensors(self, subject):
+        return ()
+
+    def figure(self, quantity, subject):
+        return self.found
+
+    def provenance(self, quantity, subject):
+        return self.rests_on
+
+    def population(self, quantity):
+        return self.counts[0]
+
+    def is_published(self, quantity):
+        return self.counts[1]
+
+
+def compared(study, known):
+    (row,) = likeness.compare(
+        study, "a", Reference("b", {"imagenet_top1": known}, "a file"), [IMAGENET_TOP1], alpha=1e-3
+    )
+    return row
+
+
+def test_the_same_classifier_under_another_seed_is_alike():
+    """Of 500 of 50,000 published images, another seed draws others; of 500 of 500, the same in another order."""
+    known = replace(OWN, value=0.7, images=500, interval=(0.6, 0.8))
+    drawn = compared(Measured(0.72, 500, population=50_000, seed="1", published=True), known)
+    assert drawn.tolerance > 0.2
+    all_of_them = compared(Measured(0.72, 500, population=500, seed="1", published=True), known)
+    assert all_of_them.tolerance < 0.01
+    assert all_of_them.judgement.verdict is Verdict.FAILS
+    same_draw = compared(Measured(0.72, 500, population=50_000, seed="0", published=True), known)
+    assert same_draw.judgement.verdict is Verdict.FAILS
+
+
+def test_a_tolerance_that_is_too_wide_to_tell_anything_decides_nothing():
+    known = replace(OWN, value=0.7, images=500, interval=(0.6, 0.8))
+    for value, verdict in ((0.72, Verdict.UNDECIDED), (0.3, Verdict.FAILS)):
+        row = compared(Measured(value, 500, population=50_000, seed="1", published=True), known)
+        assert row.judgement.verdict is verdict
+    (_, line) = likeness.table([compared(Measured(0.72, 500, population=50_000, seed="1", published=True), known)])
+    assert line.endswith("undecided")
+
+
 def test_the_table_shows_every_figure():
     rows = [
         likeness.Likeness(IMAGENET_TOP1, judged(0.75), 0.7, 0.01),
@@ -211,9 +277,6 @@ def test_the_table_shows_every_figure():
 
 
 def judged(value):
-    from harness.verdicts.estimates import Estimate
-    from harness.verdicts.rules import Figure, Judgement, Verdict, within
-
     if value is None:
         return Judgement(Verdict.NOT_RUN, None, "", None, 0.0, ("no folder",))
     return within(Figure("top1", "", "", "a", Estimate.exact(value, 1000), "classify"), 0.7, 0.01)

@@ -87,14 +87,18 @@ def test_what_is_of_nothing_and_what_holds_is_told(tmp_path):
         xfails.ExpectedFailure("C10", "*", "trained against PGD", 1),
         xfails.ExpectedFailure("C99", "*", "a slip", 2),
         xfails.ExpectedFailure("C1", "mce", "it fails", 3),
+        xfails.ExpectedFailure("C2", "*", "it falls short", 4),
     )
     entries = [
         entry("C10", "test_a[candidate-a-published]", "holds"),
         entry("C10", "test_a[candidate-a-standard]", "fails"),
         entry("C1", "test_b[candidate-a-mce]"),
         entry("C99", "test_c[paper-a]", study="paper"),
+        entry("C2", "test_d[candidate-a-x]", "undecided"),
+        entry("C2", "test_d[candidate-a-y]", "not_run"),
     ]
     assert xfails.notices(entries, expected, tmp_path / "x.txt") == [
         "x.txt, line 1: C10 was expected to fail (trained against PGD) and holds: test_a[candidate-a-published]",
-        "x.txt, line 2: C99 is of nothing that was asked of the candidate; asked were C10, C1",
+        "x.txt, line 2: C99 is of nothing that was asked of the candidate; asked were C10, C1, C2",
+        "x.txt, line 4: C2 was expected to fail (it falls short) and is not run or undecided",
     ]
