@@ -35,6 +35,8 @@ _COUNTER = "num_batches_tracked"
 _SAME = 2e-7
 # A tensor that differs by less is not looked at for another order of its numbers.
 _CLOSE = 1e-3
+# As small a share of a difference is left by what explains it.
+_LEFT = 0.02
 # Norms and means of the same numbers in another order agree to this share of what chance leaves, rounded to fp16 too.
 _REORDERED = 2e-3
 # By how much an estimated size may exceed the true one: 16 squares of normal numbers do so once in a million tensors.
@@ -91,17 +93,24 @@ class Change:
 
     Attributes:
         name: The tensor's.
-        size: Norm of the difference as a share of the tensor's own, estimated.
+        size: Norm of the difference as a share of the tensor's own.
         how: What was done to it, in words; empty where that is not known.
+        is_exact: Whether the size is known, and not estimated by the sketches.
     """
 
     name: str
     size: float
     how: str = ""
+    is_exact: bool = False
 
     def __str__(self) -> str:
         how = f" ({self.how})" if self.how else ""
-        return f"{self.name} by {_percent(self.size)} of its size{how}"
+        return f"{self.name} by {self.share} of its size{how}"
+
+    @property
+    def share(self) -> str:
+        """The size in words."""
+        return f"{'' if self.is_exact else 'about '}{_percent(self.size)}"
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,9 @@ class Difference:
 
     def _spread(self) -> str:
         middle, most = median(change.size for change in self.changes), self.changes[0]
-        return f"by {_percent(middle)} of their size in the median, {most.name} the most ({_percent(most.size)})"
+        if len(self.changes) == 1:
+            return str(most)
+        return f"by about {_percent(middle)} of their size in the median, {most.name} the most ({most.share})"
 
 
 def summarize(state: Mapping[str, "torch.Tensor"]) -> tuple[TensorSummary, ...]:
@@ -178,15 +189,17 @@ def differences(reference: Sequence[TensorSummary], candidate: Sequence[TensorSu
         for precision in ("", *_PRECISIONS)
     }
     precision = min(changed, key=lambda each: len(changed[each]))  # of equals the first, which is none
-    pairs = sorted(changed[precision], key=lambda pair: -sizes[pair[0].name])
-    changes = tuple(Change(own.name, sizes[own.name], _how(own, other, sizes[own.name])) for own, other in pairs)
+    pairs = changed[precision]
+    found = [_change(own, other, sizes[own.name]) for own, other in pairs]
+    changes = tuple(sorted(found, key=lambda change: -change.size))
     count = len(reference)
     if not changes:
         return Difference("rounded" if precision else "same", precision, count=count)
     if all(_is_pruned(*pair, sizes[pair[0].name]) for pair in pairs):
         added = sum(other.zeros * other.count - own.zeros * own.count for own, other in pairs)
         share = _percent(added / sum(own.count for own, _ in pairs))
-        return Difference("pruned", precision, changes, count, f"in that {share} of their numbers were set to 0")
+        whose = "its" if len(pairs) == 1 else "their"
+        return Difference("pruned", precision, changes, count, f"in that {share} of {whose} numbers were set to 0")
     weights = sum(len(each.shape) > 1 for each in reference)
     if len(pairs) > weights / 2 and _are_quantised(pairs, sizes):
         changes = tuple(Change(change.name, change.size) for change in changes)
@@ -278,6 +291,26 @@ def _are_quantised(pairs: Sequence[tuple[TensorSummary, TensorSummary]], sizes: 
         if own.largest
     ]
     return len(shares) == len(pairs) and max(shares) <= _SLACK and median(shares) >= _LEAST_OF_INT8
+
+
+def _change(own: TensorSummary, other: TensorSummary, size: float) -> Change:
+    """Say how a tensor differs, exactly where it is a multiple of the other or a sketch holds all of its numbers."""
+    factor = _factor(own, other)
+    if factor is None:
+        return Change(own.name, size, _how(own, other, size), own.count <= SKETCH)
+    how = "its sign is flipped" if factor == -1 else f"multiplied by {factor:g}" if factor else "set to 0"
+    return Change(own.name, abs(factor - 1), how, True)
+
+
+def _factor(own: TensorSummary, other: TensorSummary) -> float | None:
+    """Find by which number one tensor was multiplied to give the other; None where it is no multiple."""
+    first, second = np.array(own.sketch), np.array(other.sketch)
+    if own.count < 2 or not first.any():
+        return None
+    factor = float(first @ second / (first @ first))
+    is_multiple = math.dist(second, factor * first) <= _LEFT * math.dist(first, second)
+    is_as_large = abs(other.norm - abs(factor) * own.norm) <= _LEFT * abs(factor - 1) * own.norm
+    return round(factor, 3) if is_multiple and is_as_large else None
 
 
 def _how(own: TensorSummary, other: TensorSummary, size: float) -> str:

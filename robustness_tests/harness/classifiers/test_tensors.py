@@ -136,7 +136,7 @@ def test_rounding_to_8_bits_is_told(state, reference, by_channel):
     found = differences(reference, summarize(on_weights(state, lambda each: to_int8(each, by_channel=by_channel))))
     assert (found.kind, found.precision) == ("quantised", "int8")
     assert set(found.tensors) == {f"{name}.weight" for name in LAYERS}
-    assert "4 of 8 tensors differ as by rounding to 8 bits: by " in str(found)
+    assert "4 of 8 tensors differ as by rounding to 8 bits: by about " in str(found)
 
 
 def test_8_bits_stored_in_half_precision_are_told(torch, state, reference):
@@ -159,7 +159,7 @@ def test_one_changed_layer_is_named_with_its_size(torch, state, reference, share
     found = differences(reference, summarize(changed))
     assert (found.kind, found.tensors) == ("some", ("second.weight",))
     assert found.changes[0].size == pytest.approx(share, rel=0.5)
-    assert str(found).startswith("1 of 8 tensors differs: second.weight by ")
+    assert str(found).startswith("1 of 8 tensors differs: second.weight by about ")
 
 
 def test_one_changed_layer_is_named_among_rounded_ones(torch, state, reference):
@@ -167,6 +167,31 @@ def test_one_changed_layer_is_named_among_rounded_ones(torch, state, reference):
     found = differences(reference, summarize(rounded(changed, torch.float16)))
     assert (found.kind, found.precision, found.tensors) == ("some", "fp16", ("second.weight",))
     assert str(found).endswith("; the others are rounded to fp16")
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("factor", "size", "words"),
+    [
+        (0, 1, "second.weight by 100 % of its size (set to 0)"),
+        (-1, 2, "second.weight by 200 % of its size (its sign is flipped)"),
+        (1.5, 0.5, "second.weight by 50 % of its size (multiplied by 1.5)"),
+    ],
+)
+def test_a_multiple_is_named_exactly(torch, state, reference, kind, factor, size, words):
+    changed = {**state, "second.weight": factor * state["second.weight"]}
+    found = differences(reference, summarize(rounded(changed, getattr(torch, kind))))
+    assert found.tensors == ("second.weight",)
+    assert found.changes[0].size == size
+    assert words in str(found)
+    assert found.changes[0].is_exact
+
+
+def test_noise_is_no_multiple(torch, state, reference):
+    for seed in range(20):
+        changed = {**state, "second.weight": with_noise(torch, state["second.weight"], 5e-4, seed)}
+        (change,) = differences(reference, summarize(changed)).changes
+        assert (change.how, change.is_exact) == ("", False)
 
 
 def test_the_tensor_that_differs_most_comes_first(torch, state, reference):
