@@ -266,7 +266,10 @@ def _parser() -> _Parser:
     for function, positionals in (
         (measure, {"spec": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
         (compare, {"first": specs, "second": specs, "benchmark": f"one of {', '.join(BENCHMARKS)}"}),
-        (record, {"name": "what to call it: letters, digits, '.', '_' and '-'", "spec": specs}),
+        (
+            record,
+            {"name": "what to call it: letters, digits, '.', '_' and '-', a letter or digit first", "spec": specs},
+        ),
         (doctor, {}),
     ):
         command = commands.add_parser(function.__name__, help=(function.__doc__ or "").partition("\n")[0])

@@ -29,7 +29,7 @@ PAPER = (BASELINE, *WSL)
 QUANTITIES: Mapping[str, Quantity] = {quantity.key: quantity for quantity in (*PUBLISHED, *MEASURED)}
 """All that can be recorded of a classifier, by key."""
 
-_NAME = r"[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _LISTED = 5
 # A ratio to AlexNet's errors that is larger was written in percent.
 _LARGEST_RATIO = 10.0
@@ -122,10 +122,12 @@ def check_name(name: str) -> str:
     """Give back a name that a classifier may be recorded under.
 
     Raises:
-        UsageError: It has other signs than letters, digits and `._-`, or is one of the paper's.
+        UsageError: It is no name: letters, digits and `._-`, no sign first; or it is one of the paper's.
     """
     if not re.fullmatch(_NAME, name):
-        raise UsageError(f"{name!r} is no name for a reference; it takes letters, digits, '.', '_' and '-'")
+        raise UsageError(
+            f"{name!r} is no name for a reference; it takes letters, digits, '.', '_' and '-', a letter or digit first"
+        )
     if name in PAPER:
         raise UsageError(f"{name} is the paper's own classifier, whose figures are published; take another name")
     return name
@@ -198,15 +200,13 @@ def read(path: Path) -> Reference:
         DataError: It can't be read, or is no reference; says which field of which figure is wrong.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return _reference(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once), str(path))
     except OSError as error:
         raise _wrong(path, f"it can't be read, {error.strerror}") from None
-    except ValueError as error:  # no UTF-8, or no JSON
-        raise _wrong(path, f"it is no JSON, {str(error).partition(chr(10))[0]}") from None
-    try:
-        return _reference(document, str(path))
     except _Foreign as error:
         raise _wrong(path, str(error)) from None
+    except ValueError as error:  # no UTF-8, or no JSON
+        raise _wrong(path, f"it is no JSON, {str(error).partition(chr(10))[0]}") from None
 
 
 def _of_the_paper(name: str) -> Reference:
@@ -233,6 +233,15 @@ class _Foreign(Exception):
 
 def _wrong(path: Path, why: str) -> DataError:
     return DataError(f"{path} is no reference: {why}; docs/references.md shows what is")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """See that no object names anything twice, of which JSON would keep the last."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Foreign(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return given
 
 
 def _reference(document: object, source: str) -> Reference:
@@ -301,7 +310,7 @@ def _word(value: object, what: str) -> str:
 
 def _name(value: object, what: str) -> str:
     if not re.fullmatch(_NAME, _word(value, what)):
-        raise _Foreign(f"{what} is {value!r}, expected letters, digits, '.', '_' and '-'")
+        raise _Foreign(f"{what} is {value!r}, expected letters, digits, '.', '_' and '-', a letter or digit first")
     return str(value)
 
 

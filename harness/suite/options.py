@@ -148,14 +148,26 @@ def read_candidate(get: Callable[[Option], Any], baseline: str | None) -> Candid
         return None
     if values["margin"] is not None and values["against"] is None:
         raise UsageError("--margin goes with --against SPEC; add that, or leave it out")
-    spec = parse_spec(values["candidate"])
-    against = None if values["against"] is None else parse_spec(values["against"])
+    spec = _one_spec("--candidate", values["candidate"])
+    against = None if values["against"] is None else _one_spec("--against", values["against"])
     for flag, other in (("--against", against), ("--baseline", parse_spec(baseline) if baseline else None)):
         if other == spec:
             raise UsageError(f"{flag} names the candidate itself; name another classifier, or leave it out")
     margin = MARGIN if values["margin"] is None else _margin(values["margin"])
     xfails = Path(values["xfails"]).expanduser() if values["xfails"] else None
     return Candidate(spec, values["expect_like"] or "", against, margin, xfails)
+
+
+def _one_spec(flag: str, text: str) -> Spec:
+    """Read the spec of an option that names one classifier; a file's name may hold a comma, so a list is told apart."""
+    parts = split_specs(text)
+    try:
+        listed = [parse_spec(part) for part in parts]
+    except UsageError:
+        listed = []
+    if len(listed) > 1:
+        raise UsageError(f"{flag} names one classifier, and {text!r} names {len(listed)}; run pytest once for each")
+    return parse_spec(text)
 
 
 def read_attacks(get: Callable[[Option], Any]) -> Attacks:

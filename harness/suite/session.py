@@ -86,7 +86,7 @@ class SuiteSession:
         seed = options.read_seed(named["miniature_seed"], "--miniature-seed")
         self.shipped = {each.cast.study: each for each in shipped(seed)}
         self.candidate = options.read_candidate(get, named["baseline"])
-        _require_marked(config, self.candidate)
+        _require_marked(config, self.candidate, named["classifiers"])
         self._reference = self._find_reference(get)
         self._xfails = xfails.read(self.candidate.xfails) if self.candidate and self.candidate.xfails else ()
         self._live_casts = [Cast(PAPER, baseline, subjects, "full", surrogate, normaliser)]
@@ -417,9 +417,15 @@ class SuiteSession:
         )
 
 
-def _require_marked(config: pytest.Config, candidate: options.Candidate | None) -> None:
-    """See that a candidate is named exactly where it is asked."""
-    if CANDIDATE in parameters.asked_marks(config) and not candidate:
+def _require_marked(config: pytest.Config, candidate: options.Candidate | None, classifiers: object) -> None:
+    """See that a candidate is named exactly where it is asked, and nobody who is not."""
+    marks = parameters.asked_marks(config)
+    if CANDIDATE in marks and not candidate:
         raise UsageError("-m candidate asks the classifier that --candidate SPEC names; add that")
     if candidate and CANDIDATE not in config.option.markexpr:
         raise UsageError("--candidate names whom -m candidate asks; add that")
+    if candidate and classifiers and "full" not in marks:
+        raise UsageError(
+            "--classifiers names whom -m full asks, and -m candidate asks --candidate alone; leave it out, or ask both "
+            "with -m 'full or candidate'"
+        )

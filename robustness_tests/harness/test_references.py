@@ -190,6 +190,12 @@ def test_a_file_that_holds_no_json_is_said(path, content, message):
         references.read(path)
 
 
+def test_what_is_said_twice_is_refused_where_json_would_keep_the_last(path):
+    path.write_text('{"schema": 1, "name": "a", "figures": {"mce": {"value": 0.7, "images": 1, "value": 0.6}}}')
+    with pytest.raises(DataError, match="is no reference: 'value' is there twice"):
+        references.read(path)
+
+
 def test_unknown_names_list_both_kinds_nearest_first(path):
     references.write(WHOLE, path.with_name("resnet_mine.json"), replace=False)
     with pytest.raises(UsageError) as error:
@@ -206,7 +212,7 @@ def test_what_is_no_name_and_no_file_is_unknown(tmp_path, name):
         references.find(name, tmp_path / "folder")
 
 
-@pytest.mark.parametrize("name", ["a b", "", "..", "a/b", "ä", "resnext101_32x8d_wsl"])
+@pytest.mark.parametrize("name", ["a b", "", "..", ".hidden", "-n", "a/b", "ä", "resnext101_32x8d_wsl"])
 def test_some_names_may_not_be_recorded(name):
     with pytest.raises(UsageError, match="is no name for a reference|is the paper's own classifier"):
         references.check_name(name)

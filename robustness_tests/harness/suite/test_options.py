@@ -115,6 +115,11 @@ def candidate_of(baseline=None, **given):
             "--margin 'nan' is not a number in [0, 1), e.g. 0.005 for half a point",
         ),
         (
+            {"candidate": "alexnet?mean=0,0,0,alexnet"},
+            None,
+            "--candidate names one classifier, and 'alexnet?mean=0,0,0,alexnet' names 2; run pytest once for each",
+        ),
+        (
             {"candidate": "alexnet", "against": "alexnet"},
             None,
             "--against names the candidate itself; name another classifier, or leave it out",
@@ -139,6 +144,7 @@ def test_a_candidate_is_read():
     assert found.xfails.is_absolute()
     assert candidate_of(candidate="alexnet", against="resnext50_32x4d", margin="0").margin == 0
     assert candidate_of() is None
+    assert candidate_of(candidate="torchvision:alexnet@a,b.pth").spec.weights == "a,b.pth"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +152,10 @@ def test_a_candidate_is_read():
     [
         (("-m", "candidate"), "-m candidate asks the classifier that --candidate SPEC names; add that"),
         (("-m", "full", "--candidate", "alexnet"), "--candidate names whom -m candidate asks; add that"),
+        (
+            ("-m", "candidate", "--candidate", "alexnet", "--classifiers", "resnext50_32x4d"),
+            "--classifiers names whom -m full asks, and -m candidate asks --candidate alone; leave it out, or ask both",
+        ),
         (("-m", "candidate", "--candidate", "alexnt"), "unknown classifier 'alexnt'; known: alexnet"),
     ],
 )
