@@ -1,6 +1,7 @@
 """What becomes of a run that is stopped, or whose workers die."""
 
 import os
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,11 +34,17 @@ class Interruptions:
         if not self._shows_all:
             excinfo.traceback = excinfo.traceback[-1:]
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
-        """End a worker that is stopped: all is told and kept, and to tidy up after torch takes seconds."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self) -> Generator[None, object, object]:
+        """Let signals end what is left to do, which nothing is lost by.
+
+        A worker that is stopped is ended: to tidy up after torch takes seconds.
+        """
+        self._stopping.end()
+        result = yield
         if self._is_worker and self._stopping.number is not None:
             os._exit(int(pytest.ExitCode.INTERRUPTED))
+        return result
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: "WorkerController") -> None:
