@@ -36,7 +36,7 @@ from harness.suite.options import (
     resolve_device,
 )
 from harness.suite.summary import versions
-from harness.verdicts.estimates import Estimate
+from harness.verdicts.estimates import Estimate, Fixed
 from harness.verdicts.rules import in_unit
 
 log = logging.getLogger(__name__)
@@ -133,8 +133,7 @@ def record(options: argparse.Namespace) -> int:
     name, spec = references.check_name(options.name), parse_spec(options.spec)
     path = read_references(_getter(options)) / f"{name}.json"
     references.require_free(path, replace=options.replace)
-    request, attacks = _request(options), read_attacks(_getter(options))
-    request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+    request, attacks = _measuring(options), read_attacks(_getter(options))
     reference, reasons = record(name, spec, request, attacks, attack=options.attacks)
     references.write(reference, path, replace=options.replace)
     if options.json:
@@ -151,11 +150,10 @@ def record(options: argparse.Namespace) -> int:
 
 
 def _recorded_text(quantity: Quantity, figure: references.RecordedFigure) -> str:
-    value = in_unit(figure.value, percent=quantity.percent)
-    if figure.interval is None or figure.alpha is None:
-        return f"{value:12}({figure.images:,} images)"
-    low, high = (in_unit(end, percent=quantity.percent) for end in figure.interval)
-    return f"{value:12}({figure.images:,} images, {100 * (1 - figure.alpha):g} % {low} to {high})"
+    found = Estimate.exact(figure.value, figure.images)
+    if figure.interval:
+        found = Fixed.of(figure.value, *figure.interval, figure.images)
+    return _text(found, quantity.percent, figure.alpha or 0.0)
 
 
 @dataclass(frozen=True)
@@ -292,14 +290,19 @@ def _request(options: argparse.Namespace) -> Request:
     return read_request(_getter(options))
 
 
+def _measuring(options: argparse.Namespace) -> Request:
+    """Read how to measure, on a device that is there."""
+    request = _request(options)
+    return replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+
+
 def _need(options: argparse.Namespace) -> Need:
     """Read what is asked: the benchmark, and under which protocol."""
     return read_need(_getter(options), find_benchmark(options.benchmark).name)
 
 
 def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[Request, Laboratory]:
-    request = _request(options)
-    request = replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+    request = _measuring(options)
     needed = list(dict.fromkeys(each for score in scores_of(need).values() for each in score.needs))
     plan = dict.fromkeys(specs, needed)
     store, drawing = RecordStore(request.records), None

@@ -162,3 +162,9 @@ def pins_project(pytester, repository, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(repository))
     monkeypatch.setenv("COLUMNS", "250")
     return PinsProject(pytester)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Give the folder that a module's runs write into."""
+    return tmp_path_factory.mktemp("run")

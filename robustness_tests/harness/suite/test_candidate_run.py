@@ -29,11 +29,6 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
 def ask(run_suite, folder, data):
     """Ask a candidate; gives the run and its verdicts."""
 

@@ -38,11 +38,6 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
 def with_two_workers(run_claims, folder, data):
     """Run on an empty store, by two processes that need the same records."""
     return run_claims(folder, data, TABLE1, TABLE3, TABLE4, "-n", "2")

@@ -26,11 +26,6 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
 def decided(run_claims, folder, data):
     return run_claims(folder, data, TABLE1, TABLE3, "--decide")
 
