@@ -3,18 +3,20 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from data_fixtures.miniature.study import miniature
+from harness.engines.gpus import count_gpus
 from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
 from harness.suite import claims, flags, parameters, pins, pruning, summary
 from harness.suite.interruptions import Interruptions
-from harness.suite.session import SuiteSession, share_cores
+from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
 
 pytest_plugins = ["pytester"]
@@ -35,12 +37,36 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected, and be ready to stop."""
     config.pluginmanager.register(Interruptions(config))
     pins.never_delete(config)
-    share_cores(config)
     try:
         config.stash[SESSION] = SuiteSession(config, lambda seed: [miniature(seed)])
         pruning.watch(config, config.stash[SESSION].named_studies)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Start a worker a GPU for claims on named classifiers; without a GPU one, which uses all cores."""
+    if not parameters.asks_of_named(config):
+        return None
+    return (0 if config.option.device == "cpu" else count_gpus()) or 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """Hand out claims on named classifiers a classifier at a time, unless --dist says otherwise."""
+    if config.getoption("dist") != "load" or not parameters.asks_of_named(config):
+        return None
+    from harness.suite.scheduling import ByClassifier, units
+
+    return ByClassifier(config, log, units(config.stash[SESSION].casts))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Have a worker that has no test left help the others."""
+    is_whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if is_whole and not session.config.option.maxfail and (suite := session.config.stash.get(SESSION, None)):
+        suite.help_out()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -41,6 +41,7 @@ from harness.studies.drawing import Drawing
 from harness.studies.published import AS_PUBLISHED, is_recorded, recorded_figure
 from harness.studies.quantities import MCE, MFR, REL_MCE, Quantity
 from harness.studies.study import Provenance, Study, Term, require
+from harness.studies.turns import Turns
 from harness.verdicts.estimates import Estimate
 from harness.verdicts.rules import Comparison, Figure
 
@@ -121,6 +122,8 @@ class Laboratory:
         always_normalise: Whether the normaliser is measured where its records are not there.
         drawing: How far a claim looks, where it looks again and again until it is decided; None to look once, at all.
         summarised: Of which classifiers `tensors` will be asked: they are summarised while they are loaded.
+        patience: How long to wait for another process that has a classifier loaded before the two share what is
+            planned of it, in seconds.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Laboratory:
         always_normalise: bool = False,
         drawing: Drawing | None = None,
         summarised: Iterable[Spec] = (),
+        patience: float = 0.0,
     ) -> None:
         self.settings = settings
         self._drawing = drawing
@@ -156,6 +160,7 @@ class Laboratory:
         self._listings: dict[str, str] = {}
         self._weights: dict[Spec, str] = {}
         self._summarised = frozenset(summarised)
+        self._turns = Turns(store.root, patience if settings.measure else 0.0)
         self._tensors: dict[Spec, tuple[TensorSummary, ...]] = {}
         self._diagnoses: dict[Spec, Diagnosis] = {}
 
@@ -191,6 +196,7 @@ class Laboratory:
             with suppress(Busy):
                 self.dataset(benchmark_of(need), wait=False)
         if any((spec, need) not in self._samples for need in needs):
+            self._turns.wait(spec)
             for wait in (False, True):
                 for need in dict.fromkeys([*needs, *self._plan.get(spec, ())]):
                     if (spec, need) not in self._samples:
@@ -425,6 +431,8 @@ class Laboratory:
             What was looked at, whatever came of it: who asks for its samples is told.
         """
         for spec in reversed(self._plan):
+            if any((spec, need) not in self._samples for need in self._plan[spec]):
+                self._turns.wait(spec)
             for need in reversed(self._plan[spec]):
                 if (spec, need) not in self._samples:
                     with suppress(Busy):
@@ -520,6 +528,7 @@ class Laboratory:
             if spec.text not in needed:
                 self.weights_of(spec)
                 del self._loaded[spec]
+        self._turns.give_back(self._loaded)
 
 
 class LiveStudy(Study):

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.benchmarks.catalog import DataRoots, parse_placement
 from harness.classifiers.spec import Spec, parse_spec, split_specs
+from harness.engines.gpus import count_gpus, lease_gpu
 from harness.engines.settings import Settings, default_workers
 from harness.errors import UsageError, unknown
 from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder_up_to, named_attack
@@ -295,14 +296,22 @@ def resolve_device(device: str) -> str:
     Raises:
         UsageError: A GPU was asked for that is not there.
     """
-    import torch
-
-    found = torch.cuda.device_count()
+    found = count_gpus()
     if device == "auto":
         return "cuda" if found else "cpu"
     if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
         raise UsageError(f"--device {device}: this machine has {found} CUDA devices; use cpu or leave it out")
     return device
+
+
+def own_device(device: str) -> str:
+    """Give the device that this process is to compute on: of several GPUs one that no other process has.
+
+    Raises:
+        UsageError: A GPU was asked for that is not there.
+    """
+    found = resolve_device(device)
+    return lease_gpu() if found == "cuda" and count_gpus() > 1 else found
 
 
 def check_writable(flag: str, folder: Path) -> None:

@@ -89,8 +89,18 @@ class Cast:
 
 def asked_marks(config: pytest.Config) -> set[str]:
     """Give the marks that -m asks for, but for those that it excludes; none where it asks for alternatives."""
-    words = set(re.findall(r"\w+", re.sub(r"\bnot\s+\w+", "", config.option.markexpr)))
+    words = _words_of_mark_expression(config)
     return set() if words & {"or", "not"} else words - {"and"}
+
+
+def asks_of_named(config: pytest.Config) -> bool:
+    """Tell whether -m asks, perhaps beside others, for claims on classifiers that the command line names."""
+    return bool(_words_of_mark_expression(config) & {"full", CANDIDATE})
+
+
+def _words_of_mark_expression(config: pytest.Config) -> set[str]:
+    """Give the words of -m, but for those that it excludes."""
+    return set(re.findall(r"\w+", re.sub(r"\bnot\s+\w+", "", config.option.markexpr)))
 
 
 def published_cast() -> Cast:

@@ -39,17 +39,21 @@ from harness.verdicts.rules import Judgement, Verdict
 
 log = logging.getLogger(__name__)
 
+# How long a worker waits for another one that has a classifier loaded, in seconds: about what loading one takes.
+_PATIENCE = 30.0
 
-def share_cores(config: pytest.Config) -> None:
+
+def share_cores(config: pytest.Config) -> int:
     """Leave each worker of pytest-xdist its share of the cores: threads of several that want all of them stall.
 
-    Who asked for fewer threads gets fewer.
+    Who asked for fewer threads gets fewer. Gives how many processes that decode a worker may have beside.
     """
     worker = getattr(config, "workerinput", None)
+    share = max(1, default_workers() // worker["workercount"]) if worker else default_workers()
     if worker:
-        share = max(1, default_workers() // worker["workercount"])
         asked = os.environ.get("OMP_NUM_THREADS", "")
         os.environ["OMP_NUM_THREADS"] = str(min(share, int(asked)) if asked.isdigit() and int(asked) else share)
+    return share
 
 
 class SuiteSession:
@@ -68,7 +72,9 @@ class SuiteSession:
             return flags.value_of(option, config.getoption(option.dest), config.getini)
 
         named = {option.dest: get(option) for option in flags.CLAIMS}
-        self.request = options.read_request(get, measure=not named["claims_only"])
+        request = options.read_request(get, measure=not named["claims_only"])
+        decoders = min(request.settings.workers, share_cores(config))
+        self.request = replace(request, settings=replace(request.settings, workers=decoders))
         self.plans = bool(named["plan"])
         if self.plans and config.getoption("numprocesses", None):
             raise UsageError("--plan runs nothing, so there is nothing for workers; leave -n out")
@@ -111,7 +117,9 @@ class SuiteSession:
             *self._live_casts,
         )
         self._plan: Mapping[Spec, list[Need]] = {}
+        self._asked: Sequence[pytest.Item] = ()
         self._studies: dict[str, Study] = {}
+        self._laboratories: dict[str, Laboratory] = {}
         new_only = getattr(config.option, "update_new_snapshots_only", False)
         self._records_pins = bool(config.option.update_snapshots or new_only)
         self._is_worker = hasattr(config, "workerinput")
@@ -126,6 +134,15 @@ class SuiteSession:
         """End what was started to measure ahead."""
         if self._ahead:
             self._ahead.close()
+
+    def help_out(self) -> None:
+        """Measure what other workers have not come to yet of what is planned, where this one has no test left."""
+        if self._is_worker and self.request.settings.measure and not self.decides:
+            asked = {params_of(item).get("study") for item in self._asked}
+            for name in asked.intersection(self.named_studies):
+                self.study(str(name))
+                for _ in self._laboratories[str(name)].measure_backwards():
+                    pass
 
     @property
     def labels(self) -> dict[str, str]:
@@ -162,6 +179,7 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
+        self._asked = items
         self._plan = self._plan_of([item for item in items if not (takes_pins(item) and self._no_pins(item))])
 
     def study(self, name: str) -> Study:
@@ -388,7 +406,7 @@ class SuiteSession:
                 self._ahead = ahead.start(shipped, self.request.records, settings, self._plan)
             laboratory = shipped.laboratory(self.request.records, settings, self._plan)
             return self._live_study(shipped.cast, laboratory, shipped.attacks)
-        settings = replace(settings, device=options.resolve_device(settings.device))
+        settings = replace(settings, device=options.own_device(settings.device))
         cast = next(cast for cast in self._live_casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)
@@ -401,7 +419,9 @@ class SuiteSession:
             pictures,
             drawing=self._drawing,
             summarised=cast.subjects if cast.like else (),
+            patience=_PATIENCE if self._is_worker else 0.0,
         )
+        self._laboratories[name] = laboratory
         return self._live_study(cast, laboratory, self.attacks)
 
     def _live_study(self, cast: Cast, laboratory: Laboratory, attacks: Attacks) -> LiveStudy:
