@@ -187,10 +187,8 @@ def strikes(count):
         name = "measure" if place % 2 == 0 else "pytest"
         victims = ["first", "all", "decoder"] if name == "measure" else ["first", "all", "worker", "decoder"]
         victim, moment = draw.choice(victims), round(draw.uniform(0.2, 1), 3)
-        few = place < 2
-        yield pytest.param(
-            name, victim, moment, id=f"{place}-{name}-{victim}", marks=() if few else (pytest.mark.slow,)
-        )
+        marks = () if place < 2 else (pytest.mark.kills,)
+        yield pytest.param(name, victim, moment, id=f"{place}-{name}-{victim}", marks=marks)
 
 
 @pytest.mark.parametrize(("name", "victim", "moment"), list(strikes(KILLS)))
