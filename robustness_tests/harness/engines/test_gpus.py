@@ -1,0 +1,55 @@
+"""GPUs are leased to processes: one each, named by what they are called outside of the process."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from harness.engines import gpus
+from harness.records.locks import held
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with some GPUs, of which other processes have leased some; gives what is leased to this one."""
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    with ExitStack() as others, ExitStack() as own:
+        monkeypatch.setattr(gpus, "_lease", own)
+
+        def lease(count, *, leased=(), visible=""):
+            monkeypatch.setattr(gpus, "count_gpus", lambda: count)
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+            for name in leased:
+                others.enter_context(held(tmp_path / f"robustness-gpus-{gpus.os.getuid()}" / name))
+            return gpus.lease_gpu.__wrapped__()
+
+        yield lease
+
+
+def test_the_first_that_is_free_is_leased(machine):
+    assert machine(3, leased=["0"]) == "cuda:1"
+
+
+def test_a_process_holds_its_lease(machine):
+    assert [machine(2), machine(2)] == ["cuda:0", "cuda:1"]
+
+
+def test_gpus_are_named_by_what_they_are_called_outside(machine):
+    assert machine(2, visible="5, GPU-ab/1", leased=["5"]) == "cuda:1"
+    assert machine(1, visible="3") == "cuda:0"
+
+
+def test_where_all_are_leased_one_is_shared_and_that_is_said(machine, caplog):
+    assert machine(2, leased=["0", "1"]) in ("cuda:0", "cuda:1")
+    assert "all 2 GPUs are in use by other runs of this suite" in caplog.text
+
+
+def test_a_device_that_is_typed_is_taken(monkeypatch):
+    from harness.suite import options
+
+    monkeypatch.setattr(options, "count_gpus", lambda: 2)
+    monkeypatch.setattr(options, "lease_gpu", lambda: "cuda:1")
+    assert [options.own_device(device) for device in ("cpu", "cuda:0", "cuda", "auto")] == [
+        *("cpu", "cuda:0", "cuda:1", "cuda:1")
+    ]
+    monkeypatch.setattr(options, "count_gpus", lambda: 1)
+    assert options.own_device("auto") == "cuda"
