@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,16 @@ class Batch:
     frames: list[int]
     files: list[FileFacts]
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """Give the pairs at some places of it, sharing their pixels."""
+        first, last = sum(self.frames[:start]), sum(self.frames[:stop])
+        which = slice(start, stop)
+        return Batch(self.indices[which], self.pixels[first:last], self.frames[which], self.files[which])
+
+    def pin_memory(self) -> "Batch":
+        """Lay the pixels where a GPU can fetch them while the processor goes on; the DataLoader calls it."""
+        return replace(self, pixels=self.pixels.pin_memory())
+
 
 def batches(
     dataset: Dataset,
@@ -47,6 +57,7 @@ def batches(
     batch_size: int,
     workers: int,
     keep: bool = False,
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """Decode the pairs with the given indices, in that order, in worker processes.
 
@@ -59,6 +70,7 @@ def batches(
         batch_size: Pairs a batch; the last batch may be smaller.
         workers: Decoding processes; 0 decodes in this one.
         keep: Keep what was decoded with the dataset, and give it again; in this process.
+        pin: Lay pixels into pinned memory, from which copies to a GPU need not be waited for.
 
     Yields:
         The batches, in order.
@@ -73,6 +85,7 @@ def batches(
         batch_sampler=_Slices(indices, batch_size),
         num_workers=workers,
         collate_fn=_collate,
+        pin_memory=pin,
     )
     for batch in loader:
         if isinstance(batch, DataError):

@@ -1,0 +1,94 @@
+"""Where memory runs out, images are asked about in smaller parts: none is lost, none asked about twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness.benchmarks.batches import Batch
+from harness.engines.backing_off import BackingOff
+from harness.errors import NonFinite
+
+
+def batch_of(frames):
+    """Pairs of so many frames each; every frame's pixels are the number of its pair."""
+    pixels = torch.cat([torch.full((count, 3, 2, 2), pair, dtype=torch.uint8) for pair, count in enumerate(frames)])
+    return Batch(list(range(len(frames))), pixels, list(frames), [None] * len(frames))
+
+
+class Device:
+    """Has memory for some images at once."""
+
+    def __init__(self, room, error=None):
+        self.room, self.asked = room, []
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    def __call__(self, batch, labels, names):
+        if len(batch.indices) > self.room:
+            raise self.error
+        self.asked.append(len(batch.indices))
+        firsts = batch.pixels[np.cumsum([0, *batch.frames[:-1]]), 0, 0, 0].numpy()
+        assert len(batch.pixels) == sum(batch.frames)
+        assert names == [str(index) for index in batch.indices]
+        own = {"index": np.array(batch.indices), "seen": firsts, "label": labels}
+        return [own, {"index": -own["index"]}]
+
+
+def ask(backing_off, batch):
+    pairs = len(batch.indices)
+    return backing_off(batch, np.arange(pairs, dtype=np.int16), [str(index) for index in batch.indices])
+
+
+@pytest.mark.parametrize("frames", [[1] * 10, [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]], ids=["images", "sequences"])
+@pytest.mark.parametrize(
+    ("room", "asked"),
+    [(10, [10]), (9, [5, 5]), (4, [2] * 5), (3, [2] * 5), (1, [1] * 10)],
+    ids=lambda value: str(value),
+)
+def test_every_image_is_asked_about_once_in_order(frames, room, asked):
+    device = Device(room)
+    first, second = ask(BackingOff(device, "a"), batch_of(frames))
+    for name in ("index", "seen", "label"):
+        assert first[name].tolist() == list(range(10))
+    assert second["index"].tolist() == [-place for place in range(10)]
+    assert device.asked == asked
+
+
+def test_later_batches_begin_with_what_fitted(caplog):
+    device = Device(4)
+    backing_off = BackingOff(device, "a")
+    for _ in range(2):
+        ask(backing_off, batch_of([1] * 8))
+    assert device.asked == [4] * 4
+    assert caplog.text.count("a: no memory for 8 images at once, going on with 4") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")]
+)
+def test_the_machines_own_memory_is_treated_alike(error):
+    assert ask(BackingOff(Device(2, error), "a"), batch_of([1] * 4))[0]["index"].tolist() == [0, 1, 2, 3]
+
+
+def test_what_does_not_fit_alone_is_told():
+    with pytest.raises(torch.OutOfMemoryError):
+        ask(BackingOff(Device(0), "a"), batch_of([1] * 4))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    device = Device(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        ask(BackingOff(device, "a"), batch_of([1] * 4))
+    assert device.asked == []
+
+
+def test_the_image_that_gives_nan_is_named_by_its_place_in_the_batch():
+    def examine(batch, labels, names):
+        if len(batch.indices) > 3:
+            raise torch.OutOfMemoryError
+        if 6 in batch.indices:
+            raise NonFinite("logits", batch.indices.index(6))
+        return [{"index": np.array(batch.indices)}]
+
+    with pytest.raises(NonFinite) as caught:
+        ask(BackingOff(examine, "a"), batch_of([1] * 12))
+    assert caught.value.place == 6
