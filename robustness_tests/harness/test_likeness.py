@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from harness import likeness, recorded
 from harness.classifiers.tensors import summarize
@@ -26,7 +25,7 @@ from harness.studies.study import Provenance
 from harness.verdicts.estimates import Estimate, Fixed
 from harness.verdicts.rules import Figure, Judgement, Verdict, within
 
-KINDS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+KINDS = {"fp16": "float16", "bf16": "bfloat16"}
 ATTACKED = whitebox_accuracy(0.06, 10)
 Z = 3.2905  # of 1e-3, both sides, by a table of the normal distribution
 HOW = {"precision": "fp32", "seed": "0"}
@@ -188,9 +187,14 @@ def test_coarse_rounding_adds_flips():
 
 
 def test_weights_are_as_coarse_as_they_were_rounded():
+    import torch
+
     drawn = torch.Generator().manual_seed(0)
     whole = {"a": torch.randn(64, 32, generator=drawn), "b": torch.randn(64, generator=drawn)}
-    kinds = {name: {key: each.to(kind).float() for key, each in whole.items()} for name, kind in KINDS.items()}
+    kinds = {
+        name: {key: each.to(getattr(torch, kind)).float() for key, each in whole.items()}
+        for name, kind in KINDS.items()
+    }
     known = summarize(whole)
     assert rounding(known, summarize(whole)) == ""
     assert rounding(known, summarize(kinds["fp16"])) == "tf32"
@@ -203,9 +207,11 @@ def test_weights_are_as_coarse_as_they_were_rounded():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_tensor_among_rounded_ones_does_not_widen_the_tolerance(kind):
+    import torch
+
     drawn = torch.Generator().manual_seed(0)
     whole = {name: torch.randn(64, 32, generator=drawn) for name in ("a", "b", "c")}
-    damaged = {name: each.to(KINDS[kind]).float() for name, each in whole.items()}
+    damaged = {name: each.to(getattr(torch, KINDS[kind])).float() for name, each in whole.items()}
     damaged["b"] += 0.3 * torch.randn(64, 32, generator=drawn)
     assert rounding(summarize(whole), summarize(damaged)) == ""
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from harness.benchmarks.batches import Batch
 from harness.engines.backing_off import BackingOff
@@ -11,6 +10,8 @@ from harness.errors import NonFinite
 
 def batch_of(frames):
     """Pairs of so many frames each; every frame's pixels are the number of its pair."""
+    import torch
+
     pixels = torch.cat([torch.full((count, 3, 2, 2), pair, dtype=torch.uint8) for pair, count in enumerate(frames)])
     return Batch(list(range(len(frames))), pixels, list(frames), [None] * len(frames))
 
@@ -19,6 +20,8 @@ class Device:
     """Has memory for some images at once."""
 
     def __init__(self, room, error=None):
+        import torch
+
         self.room, self.asked = room, []
         self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
@@ -70,6 +73,8 @@ def test_the_machines_own_memory_is_treated_alike(error):
 
 
 def test_what_does_not_fit_alone_is_told():
+    import torch
+
     with pytest.raises(torch.OutOfMemoryError):
         ask(BackingOff(Device(0), "a"), batch_of([1] * 4))
 
@@ -82,6 +87,8 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 def test_the_image_that_gives_nan_is_named_by_its_place_in_the_batch():
+    import torch
+
     def examine(batch, labels, names):
         if len(batch.indices) > 3:
             raise torch.OutOfMemoryError

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from data_fixtures.classifiers import ReadsColours
 from data_fixtures.colours import (
     colour_of,
     write_cue_conflict,
@@ -39,6 +38,8 @@ LEFT_WRONG = {(corruption, severity): severity for corruption in CORRUPTIONS for
 def confuses_two():
     """Make a classifier that sees nothing in the colour of class 112, and what is closest to it in class 111."""
     import torch
+
+    from data_fixtures.classifiers import ReadsColours
 
     model = ReadsColours()
     with torch.no_grad():

@@ -3,9 +3,7 @@
 from collections import Counter
 
 import pytest
-from safetensors.torch import save_file
 
-from data_fixtures.classifiers import ReadsColours
 from data_fixtures.colours import write_imagenet, write_imagenet_a, write_imagenet_c
 
 TABLE1 = "robustness_tests/test_table1_imagenet_c_and_p.py"
@@ -29,6 +27,10 @@ one, two, three = map(built, ("one", "two", "three"))
 
 @pytest.fixture(scope="module")
 def data(folder):
+    from safetensors.torch import save_file
+
+    from data_fixtures.classifiers import ReadsColours
+
     root = folder / "data"
     write_imagenet(root / "imagenet", range(6, 46), per_class=1)
     write_imagenet_c(root / "imagenet-c", range(6, 8), per_class=2)
