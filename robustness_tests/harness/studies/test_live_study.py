@@ -16,7 +16,7 @@ from data_fixtures.colours import (
 from harness import recorded
 from harness.benchmarks.catalog import DataRoots
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import Settings
+from harness.engines.settings import Settings
 from harness.errors import DataError, DataMissing, NotMeasured
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
