@@ -45,6 +45,9 @@ class Work(Protocol):
     def specs(self) -> "tuple[Spec, ...]":
         """All classifiers that are loaded for it."""
 
+    def packed(self) -> "Work":
+        """Give the work without what is of use in this process alone."""
+
     def begin(self, load: Load, *, workers: int | None = None) -> Answer:
         """Load its classifiers, and give the function that answers.
 

@@ -1,7 +1,7 @@
 """Asks classifiers about a benchmark's images: to classify them, whole sequences of them, or under attack."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -85,6 +85,10 @@ class Examination:
         """The classifier for which images are prepared: where attacks transfer, the surrogate."""
         attack = self._attack
         return parse_spec(attack.surrogate) if attack and attack.surrogate else self.asked[0]
+
+    def packed(self) -> "Examination":
+        """Leave out the pixels that are kept, and the engine."""
+        return replace(self, dataset=replace(self.dataset, decoded={}), settings=self.settings.packed())
 
     def begin(self, load: Load, *, workers: int | None = None) -> Answer:
         """Load the classifiers, and give the function from positions to records.

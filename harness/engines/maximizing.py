@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -186,6 +186,10 @@ class Search:
     def specs(self) -> "tuple[Spec, ...]":
         """The classifier."""
         return (self.spec,)
+
+    def packed(self) -> "Search":
+        """Leave out the engine."""
+        return replace(self, settings=self.settings.packed())
 
     def begin(self, load: Load, *, workers: int | None = None) -> Answer:
         """Load the classifier, and give the function from the positions of whole seed images to their records.

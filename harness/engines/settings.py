@@ -1,7 +1,7 @@
 """How to measure, whatever it is that is measured."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,10 @@ class Settings:
     def own_device(self) -> str:
         """Where this process puts a classifier that it needs itself."""
         return self.engine.own_device(self.device)
+
+    def packed(self) -> "Settings":
+        """Give the settings of a process that computes for this one."""
+        return replace(self, engine=Local())
 
     @property
     def pace_name(self) -> str:

@@ -429,7 +429,7 @@ class Laboratory:
                         with suppress(Busy):
                             self._measure(spec, need, wait=wait)
                 self._let_go()
-        outcomes = [outcome for outcome in self._samples.values() if isinstance(outcome, Exception)]
+        outcomes = list(self._samples.values())
         done = [outcome for outcome in outcomes if isinstance(outcome, ShardDone)]
         return Share(len(done), sum(outcome.images for outcome in done), len(outcomes) - len(done))
 
@@ -439,7 +439,7 @@ class Laboratory:
         Raises:
             HarnessError: Why it was not.
         """
-        outcome = self._samples[spec, need]
+        outcome = self._samples.get((spec, need))
         if isinstance(outcome, Exception) and not isinstance(outcome, ShardDone):
             raise outcome
 
@@ -600,20 +600,19 @@ class LiveStudy(Study):
         self._laboratory = laboratory
         self._attacks = attacks
 
-    def measure_shard(self, asked: Mapping[Spec, Sequence[Need]]) -> Share:
-        """Measure a shard's share of all that is planned.
+    def measure_shard(self) -> Share:
+        """Measure a shard's share of all that is planned."""
+        return self._laboratory.measure_shard()
 
-        Args:
-            asked: What must have been measured.
+    def require(self, asked: Mapping[Spec, Sequence[Need]]) -> None:
+        """See that what is asked of classifiers was measured, or a shard's share of it.
 
         Raises:
             HarnessError: Why some of that was not.
         """
-        share = self._laboratory.measure_shard()
         for spec, needs in asked.items():
             for need in needs:
                 self._laboratory.require(spec, need)
-        return share
 
     def player(self, row: str) -> str:
         """Name who plays a part, by the study's roles where it has any."""
