@@ -165,6 +165,7 @@ class Cluster:
             where = "a cluster on this machine" if self._address is None else f"--ray-address {self._address}"
             why = f"{where} can't be {'started' if self._address is None else 'joined'} ({in_one_line(error)})"
             ray.shutdown()
+            self._remove_folder()
             self._failure = UsageError(f"{why}; {_TOKENS}; see docs/cluster.md")
             raise self._failure from error
         self._ray = ray
@@ -213,13 +214,14 @@ class Cluster:
         from harness.classifiers.loading import identity
 
         self.connect()
-        identities = {spec.text: identity(spec, load) for spec in work.specs}
-        job = Job(next(self._numbers), work.packed(), identities)
+        parts = np.split(positions, np.flatnonzero(np.diff(positions // work.chunk)) + 1)
         if work.device != self._device:
             self._dismiss_all()  # who holds the GPUs' cores, or has none
             self._device = work.device
         try:
-            _Pass(self, job, positions, keeper).run()
+            self.staff(len(parts))  # they start while classifiers are looked at here
+            identities = {spec.text: identity(spec, load) for spec in work.specs}
+            _Pass(self, Job(next(self._numbers), work.packed(), identities), parts, keeper).run()
         except BaseException:  # Ctrl-C too: what they are at is of no more use
             self._dismiss_all()
             raise
@@ -231,6 +233,9 @@ class Cluster:
             self.places.clear()
             ray.shutdown()
             atexit.unregister(self.close)
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -280,13 +285,13 @@ class Cluster:
         return living
 
     def come(self) -> tuple[Place, Any] | None:
-        """Wait for a sign of an actor, for a second at most; gives which it is of, and what holds it."""
+        """Wait for a sign of an actor, a quarter of a second at most; gives which it is of, and what holds it."""
         waited = {place.starting: place for place in self.places if place.starting}
         waited |= {ref: place for place in self.places for ref in place.parts}
         if not waited:
             time.sleep(0.2)
             return None
-        ready, _ = self._ray.wait(list(waited), num_returns=1, timeout=1.0)
+        ready, _ = self._ray.wait(list(waited), num_returns=1, timeout=0.25)
         return (waited[ready[0]], ready[0]) if ready else None
 
     def fetch(self, place: Place, ref: Any) -> Reply | _Lost:
@@ -322,23 +327,22 @@ class _Pass:
     Args:
         cluster: Which.
         job: The work.
-        positions: Of which images it is asked, ascending.
+        parts: The positions that it is asked for, chunk by chunk.
         keeper: Keeps the answers.
     """
 
-    def __init__(self, cluster: Cluster, job: Job, positions: NDArray[np.int64], keeper: Keeper) -> None:
+    def __init__(self, cluster: Cluster, job: Job, parts: Sequence[NDArray[np.int64]], keeper: Keeper) -> None:
         self._cluster = cluster
         self._job = job
         self._keeper = keeper
         self._chunk = job.work.chunk
-        cuts = np.flatnonzero(np.diff(positions // self._chunk)) + 1
-        self._queue = deque(np.split(positions, cuts))
+        self._queue = deque(parts)
         self._held = [cluster.put(job)]
         self._deaths: Counter[int] = Counter()
         self._failed_starts = 0
         self._errors: dict[int, HarnessError] = {}
         self._done = 0
-        self._progress = Progress(job.work.title, len(positions), job.work.unit)
+        self._progress = Progress(job.work.title, sum(map(len, parts)), job.work.unit)
         self._said: set[str] = set()
 
     def run(self) -> None:
