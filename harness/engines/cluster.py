@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -66,14 +67,14 @@ class Place:
 
     Attributes:
         actor: Its handle.
-        starting: What tells that it has started; None once it has.
+        starting: What will tell that it has started; None once it has.
         parts: By what will hold the answer, the chunks that it is at.
         is_lost: Whether it died.
     """
 
     actor: Any
-    starting: Any
-    parts: dict[Any, NDArray[np.int64]] = field(default_factory=dict)
+    starting: Future[Reply] | None
+    parts: dict[Future[Reply], NDArray[np.int64]] = field(default_factory=dict)
     is_lost: bool = False
 
     @property
@@ -280,29 +281,31 @@ class Cluster:
                 .options(num_cpus=share.cores, num_gpus=share.gpus, max_concurrency=share.at_once)
                 .remote(os.getcwd(), [each for each in sys.path if each], max(1, share.cores), share.workers)
             )
-            living.append(Place(actor, actor.ready.remote()))
+            living.append(Place(actor, actor.ready.remote().future()))
             self.places.append(living[-1])
         return living
 
-    def come(self) -> tuple[Place, Any] | None:
-        """Wait for a sign of an actor, a quarter of a second at most; gives which it is of, and what holds it."""
+    def come(self) -> tuple[Place, Future[Reply]] | None:
+        """Wait for a sign of an actor, a second at most; gives which it is of, and what holds it.
+
+        Not by Ray's own functions, in which a signal is a KeyboardInterrupt that does not say which.
+        """
         waited = {place.starting: place for place in self.places if place.starting}
-        waited |= {ref: place for place in self.places for ref in place.parts}
+        waited |= {sign: place for place in self.places for sign in place.parts}
         if not waited:
             time.sleep(0.2)
             return None
-        ready, _ = self._ray.wait(list(waited), num_returns=1, timeout=0.25)
-        return (waited[ready[0]], ready[0]) if ready else None
+        ready, _ = wait(waited, timeout=1.0, return_when=FIRST_COMPLETED)
+        return next(((waited[sign], sign) for sign in ready), None)
 
-    def fetch(self, place: Place, ref: Any) -> Reply | _Lost:
+    def fetch(self, place: Place, sign: Future[Reply]) -> Reply | _Lost:
         """Fetch what an actor said.
 
         Of an actor that is lost the idle ones are let go too: they may be of the same node, and not know it.
         """
         errors = self._ray.exceptions
         try:
-            said: Reply = self._ray.get(ref)
-            return said
+            return sign.result()
         except errors.RayTaskError:
             raise
         except errors.RayError as error:
@@ -381,14 +384,14 @@ class _Pass:
             for place in places:
                 if self._queue and not place.starting and not place.is_lost and len(place.parts) < full:
                     part = self._queue.popleft()
-                    place.parts[place.actor.answer.remote(self._job.number, self._held, part)] = part
+                    place.parts[place.actor.answer.remote(self._job.number, self._held, part).future()] = part
 
-    def _take(self, place: Place, ref: Any) -> None:
-        said = self._cluster.fetch(place, ref)
-        if ref not in place.parts:
+    def _take(self, place: Place, sign: Future[Reply]) -> None:
+        said = self._cluster.fetch(place, sign)
+        if sign not in place.parts:
             self._note_start(place, said)
             return
-        part = place.parts.pop(ref)
+        part = place.parts.pop(sign)
         if isinstance(said, _Lost):
             self._note_death(part, said.cause)
         elif isinstance(said.error, DecoderLost):
