@@ -223,6 +223,8 @@ class Cluster:
             self.staff(len(parts))  # they start while classifiers are looked at here
             identities = {spec.text: identity(spec, load) for spec in work.specs}
             _Pass(self, Job(next(self._numbers), work.packed(), identities), parts, keeper).run()
+        except HarnessError:
+            raise
         except BaseException:  # Ctrl-C too: what they are at is of no more use
             self._dismiss_all()
             raise
