@@ -111,9 +111,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Show the plan and run nothing, where --plan says so."""
+    """Show the plan and run nothing, where --plan says so; else join the cluster that computes, if there is one."""
     suite = session.config.stash[SESSION]
     if not suite.plans:
+        if session.items and not session.config.option.collectonly:
+            try:
+                suite.connect()
+            except UsageError as error:
+                raise pytest.UsageError(str(error)) from error
         return None
     reporter: pytest.TerminalReporter = session.config.pluginmanager.getplugin("terminalreporter")
     reporter.section("plan")
@@ -152,6 +157,14 @@ def pytest_look_until_decided(pyfuncitem: pytest.Function) -> bool | None:
     study = str(claims.params_of(pyfuncitem).get("study", ""))
     claims.until_decided(pyfuncitem, lambda: session.begin(study), lambda: session.look_further(study))
     return True
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")
+def pytest_measure_shard(pyfuncitem: pytest.Function) -> None:
+    """Measure a shard's share in place of running the test of a study, where --shard says so."""
+    session = pyfuncitem.config.stash[SESSION]
+    if session.shard and "study" in claims.params_of(pyfuncitem):
+        session.measure_shard(pyfuncitem)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,5 +1,7 @@
 """Runs `python -m harness`."""
 
+import atexit
+import os
 import sys
 
 from harness.stopping import KEPT, Stopping
@@ -16,7 +18,12 @@ def run() -> int:
     except KeyboardInterrupt:  # before the command line was read
         print(f"harness: stopped; {KEPT}", file=sys.stderr)
         code = 130
-    return code if stopping.number is None else 128 + stopping.number
+    if stopping.number is None:
+        return code
+    # All is kept and said; what is left to tidy up, after torch alone, takes seconds.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(128 + stopping.number)
 
 
 if __name__ == "__main__":

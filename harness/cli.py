@@ -27,12 +27,12 @@ from harness.studies.quantities import Quantity
 from harness.suite.flags import ATTACKING, DECIDING, DIAGNOSING, MEASURING, RECORDING, Option, value_of
 from harness.suite.options import (
     Request,
+    on_device,
     read_attacks,
     read_drawing,
     read_need,
     read_references,
     read_request,
-    resolve_device,
 )
 from harness.suite.summary import versions
 from harness.verdicts.estimates import Estimate, Fixed
@@ -292,7 +292,7 @@ def _request(options: argparse.Namespace) -> Request:
 def _measuring(options: argparse.Namespace) -> Request:
     """Read how to measure, on a device that is there."""
     request = _request(options)
-    return replace(request, settings=replace(request.settings, device=resolve_device(request.settings.device)))
+    return replace(request, settings=on_device(request.settings))
 
 
 def _need(options: argparse.Namespace) -> Need:

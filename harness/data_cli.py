@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from harness.benchmarks import generated
 from harness.benchmarks.catalog import BENCHMARKS, DataRoots, find_benchmark
 from harness.classifiers.catalog import CATALOG
+from harness.engines.local import Local
 from harness.engines.settings import default_workers
 from harness.suite.flags import DATA, Option, value_of
-from harness.suite.options import read_device, read_roots, read_seed, resolve_device
+from harness.suite.options import read_device, read_roots, read_seed
 
 if TYPE_CHECKING:
     # Not public, though every parser's subcommands are made by one.
@@ -69,7 +70,7 @@ def generate(options: argparse.Namespace) -> int:
         target,
         seed=seed,
         extra=options.extra,
-        device=resolve_device(read_device(options.device)),
+        device=Local().device(read_device(options.device)),
         workers=default_workers(),
     )
     cells = len(made.cells) + (len(generated.EXTRA_CELLS[benchmark]) if options.extra else 0)

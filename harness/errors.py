@@ -34,6 +34,21 @@ class BudgetSpent(NotMeasured):
     """Nothing more may be measured, and of this figure nothing is known."""
 
 
+class ShardDone(NotMeasured):
+    """A shard's share of a run is in the store, by which alone nothing is judged.
+
+    Attributes:
+        images: How many records the share has.
+    """
+
+    def __init__(self, shard: str, images: int) -> None:
+        super().__init__(
+            f"shard {shard} measures and judges nothing; when all shards are done, merge their stores (python -m "
+            "harness merge) if each has its own, and judge with --claims-only"
+        )
+        self.images = images
+
+
 class DataMissing(NotMeasured):
     """A benchmark's folder, or a classifier's weights, are not there; says how to get them."""
 
@@ -70,6 +85,10 @@ class NonFinite(ClassifierError):
 
 class DecoderLost(HarnessError):
     """A process that decodes images was ended from outside."""
+
+
+class ComputingLost(HarnessError):
+    """What computed elsewhere was lost, again and again."""
 
 
 class RecordsError(HarnessError):

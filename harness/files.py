@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def replace_whole(path: Path, data: bytes, *, durable: bool = True, flush_name: 
     Raises:
         OSError: It can't be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # Drawn, for processes of other machines that share a folder may have the same id.
+    beside = path.with_name(f".{path.name}.{secrets.randbits(48)}")
     try:
         with beside.open("wb") as file:
             file.write(data)

@@ -1,1 +1,1 @@
-"""Who does the measuring: `local` runs a protocol in this process and puts the records into the store."""
+"""Who does the measuring: `measuring` finds what a store lacks, an engine computes it, here or on a cluster."""

@@ -1,11 +1,12 @@
 """Makes the maximizing images that a store lacks: a chunk of records a seed image."""
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Fitting, read_image
 from harness.benchmarks.order import prefix_order
 from harness.engines.blame import blaming
+from harness.engines.engine import Answer, Load
+from harness.engines.measuring import Lane, fill
 from harness.engines.memory import keep_freed_memory
-from harness.engines.settings import Load, Settings
-from harness.errors import NotMeasured
+from harness.engines.settings import Settings
+from harness.errors import NotMeasured, ShardDone
 from harness.progress import Progress
 from harness.protocols.maximizing import Maximize
 from harness.records.schema import Columns
@@ -85,10 +88,15 @@ def maximized(
         return run, run.key.pairs
     if not settings.measure:
         raise NotMeasured(f"maximizing images of {spec.label} are not in {store.root}; make them without --claims-only")
-    with run.lock(wait=wait):
-        missing = {int(position) // need.unit_count for position in run.missing(run.key.pairs)}
-        if missing:
-            _make(run, sorted(missing), seeds, need, spec, load, settings)
+    shard = settings.shard
+    with run.lock(wait=wait, part=shard.part if shard else ""):
+        missing = run.missing(run.key.pairs)
+        whole = np.flatnonzero(np.isin(np.arange(run.key.pairs) // need.unit_count, missing // need.unit_count))
+        lane = Lane(spec, run, shard.of(whole, run.key.chunk) if shard else whole)
+        if len(lane.positions):
+            fill([lane], Search(tuple(seeds), need, spec, settings), load, settings)
+    if shard:
+        raise ShardDone(str(shard), len(shard.of(np.arange(run.key.pairs), run.key.chunk)))
     return run, run.key.pairs
 
 
@@ -141,27 +149,80 @@ def _noise(seed: int, number: int, side: int) -> NDArray[np.uint8]:
     return drawn.randint(0, 256, (3, side, side)).astype(np.uint8)
 
 
-def _make(
-    run: Run, missing: list[int], seeds: list[SeedImage], need: Maximize, spec: "Spec", load: Load, settings: Settings
-) -> None:
-    import torch
+@dataclass(frozen=True)
+class Search:
+    """The search for a classifier's maximizing images.
 
-    from harness.classifiers.gradients import require_gradient
-    from harness.protocols.maximize import MaximizeUnits
+    Attributes:
+        seeds: What it begins with.
+        need: Which images.
+        spec: Which classifier.
+        settings: How to measure.
+    """
 
-    if settings.device == "cpu":
-        keep_freed_memory()
-    device = torch.device(settings.device)
-    classifier = load(spec)
-    require_gradient(classifier)
-    search = MaximizeUnits(classifier, need, device=device, precision=settings.precision, seed=settings.seed)
-    progress = Progress(f"{spec.label}, maximizing images", len(missing) * need.steps, "steps")
-    for done, place in enumerate(missing):
-        seed = seeds[place]
-        with blaming(spec.text, seed.on_the_way, "maximizing images"):
-            columns = search(seed.pixels(), progress.after(done * need.steps))
-        positions = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
-        run.append({"position": positions, **_context(seed, need.unit_count), **columns})
+    seeds: tuple[SeedImage, ...]
+    need: Maximize
+    spec: "Spec"
+    settings: Settings
+
+    unit: ClassVar[str] = "images"
+
+    @property
+    def title(self) -> str:
+        """Name the classifier."""
+        return f"{self.spec.label}, maximizing images"
+
+    @property
+    def chunk(self) -> int:
+        """How many records a seed image has."""
+        return self.need.unit_count
+
+    @property
+    def device(self) -> str:
+        """Where the classifier lives."""
+        return self.settings.device
+
+    @property
+    def specs(self) -> "tuple[Spec, ...]":
+        """The classifier."""
+        return (self.spec,)
+
+    def packed(self) -> "Search":
+        """Leave out the engine."""
+        return replace(self, settings=self.settings.packed())
+
+    def begin(self, load: Load, *, workers: int | None = None) -> Answer:
+        """Load the classifier, and give the function from the positions of whole seed images to their records.
+
+        Args:
+            load: Gives a classifier.
+            workers: Not needed: seed images are there.
+        """
+        import torch
+
+        from harness.classifiers.gradients import require_gradient
+        from harness.protocols.maximize import MaximizeUnits
+
+        need, settings = self.need, self.settings
+        if settings.device == "cpu":
+            keep_freed_memory()
+        device = torch.device(settings.device)
+        classifier = load(self.spec)
+        require_gradient(classifier)
+        search = MaximizeUnits(classifier, need, device=device, precision=settings.precision, seed=settings.seed)
+        turn = Lock()
+
+        def answer(positions: NDArray[np.int64]) -> Iterator[list[Columns]]:
+            places = np.unique(positions // need.unit_count).tolist()
+            progress = Progress(self.title, len(places) * need.steps, "steps")
+            for done, place in enumerate(places):
+                seed = self.seeds[place]
+                with turn, blaming(self.spec.text, seed.on_the_way, "maximizing images"):
+                    columns = search(seed.pixels(), progress.after(done * need.steps))
+                own = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
+                yield [{"position": own, **_context(seed, need.unit_count), **columns}]
+
+        return answer
 
 
 def _context(seed: SeedImage, units: int) -> Columns:

@@ -1,16 +1,44 @@
 """How to measure, whatever it is that is measured."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
-if TYPE_CHECKING:
-    from harness.classifiers.classifier import Classifier
-    from harness.classifiers.spec import Spec
+import numpy as np
+from numpy.typing import NDArray
 
-# Gives the classifier of a spec, loaded.
-Load = Callable[["Spec"], "Classifier"]
+from harness.engines.engine import Engine
+from harness.engines.local import Local
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the shares that a run's chunks are dealt out to, in turn.
+
+    Attributes:
+        number: Which, from 1.
+        count: How many there are.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def part(self) -> str:
+        """Its name in a file's."""
+        return f"{self.number}-of-{self.count}"
+
+    def of(self, positions: NDArray[np.int64], chunk: int) -> NDArray[np.int64]:
+        """Keep its own positions.
+
+        Args:
+            positions: Of a seeded order.
+            chunk: How many positions a chunk holds.
+        """
+        own: NDArray[np.int64] = positions[positions // chunk % self.count == self.number - 1]
+        return own
 
 
 @dataclass(frozen=True)
@@ -27,6 +55,8 @@ class Settings:
         measure: False to judge from the store alone.
         is_checked: Whether files were checked as a whole already, and need not be looked at one by one.
         keep_pixels: Keep what was decoded in memory for the next classifier; for small benchmarks, with 0 workers.
+        engine: What computes.
+        shard: Which share of all chunks is measured; None for all of them.
     """
 
     device: str = "cpu"
@@ -38,6 +68,23 @@ class Settings:
     measure: bool = True
     is_checked: bool = False
     keep_pixels: bool = False
+    engine: Engine = field(default_factory=Local)
+    shard: Shard | None = None
+
+    @property
+    def own_device(self) -> str:
+        """Where this process puts a classifier that it needs itself."""
+        return self.engine.own_device(self.device)
+
+    def packed(self) -> "Settings":
+        """Give the settings of a process that computes for this one."""
+        return replace(self, engine=Local())
+
+    @property
+    def pace_name(self) -> str:
+        """What the time that an image takes is kept under."""
+        kind = self.device.partition(":")[0]
+        return kind if self.engine.is_local else f"{kind}, cluster"
 
 
 def default_workers() -> int:

@@ -14,18 +14,19 @@ _held: set[int] = set()
 
 
 @contextmanager
-def held(path: Path, *, wait: bool = True) -> Iterator[None]:
+def held(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
     """Hold a lock, whose file and folder are made where they are not there.
 
     Args:
         path: The lock's file.
         wait: Whether to wait for another owner.
+        shared: Whether to hold it beside others who share it, against those who don't.
 
     Raises:
         BlockingIOError: It has another owner, and `wait` is false.
         OSError: It can't be made, or its file system knows no locks.
     """
-    descriptor = _taken(path, wait=wait)
+    descriptor = _taken(path, wait=wait, shared=shared)
     _held.add(descriptor)
     try:
         yield
@@ -54,8 +55,9 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _taken(path: Path, *, wait: bool) -> int:
+def _taken(path: Path, *, wait: bool, shared: bool) -> int:
     """Lock the file that is at the path by then: its last owner may have deleted the one that was waited for."""
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -63,7 +65,7 @@ def _taken(path: Path, *, wait: bool) -> int:
         except FileNotFoundError:  # its folder was deleted meanwhile
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, how)
             if _is_at(descriptor, path):
                 return descriptor
         except BaseException:

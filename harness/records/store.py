@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,24 +185,27 @@ class Run:
         self._is_described = False
 
     @contextmanager
-    def lock(self, *, wait: bool = True) -> Iterator[None]:
+    def lock(self, *, wait: bool = True, part: str = "") -> Iterator[None]:
         """Hold the run while measuring: a second process waits, then finds the records.
+
+        Args:
+            wait: Whether to wait for another process.
+            part: Hold a part of its chunks only, by its name: beside who holds other parts, not beside who holds all.
 
         Raises:
             Busy: Another process holds it, and `wait` is false.
         """
-        holding = held(self.folder / LOCK, wait=wait)
-        try:
-            holding.__enter__()
-        except BlockingIOError as error:
-            raise Busy(str(self.folder)) from error
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
-        try:
+        with ExitStack() as holding:
+            try:
+                holding.enter_context(held(self.folder / LOCK, wait=wait, shared=bool(part)))
+                if part:
+                    holding.enter_context(held(self.folder / f"{LOCK}-{part}", wait=wait))
+            except BlockingIOError as error:
+                raise Busy(str(self.folder)) from error
+            except OSError as error:
+                raise unwritable(self.folder, error) from error
             self._prepare()
             yield
-        finally:
-            holding.__exit__(None, None, None)
 
     def missing(self, images: int, is_current: Callable[[Columns], bool] | None = None) -> NDArray[np.int64]:
         """Give the positions among the first `images` of the seeded order that have no record yet, ascending.
@@ -425,6 +428,11 @@ class Run:
                     schema,
                     protocol,
                 )
+
+
+def lock_files(folder: Path) -> list[Path]:
+    """List the locks of a run, that of all and those of its parts."""
+    return sorted(folder.glob(f"{LOCK}*"))
 
 
 def chunk_files(folder: Path) -> dict[int, list[str]]:

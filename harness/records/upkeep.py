@@ -29,6 +29,7 @@ from harness.records.store import (
     checksum_of,
     chunk_files,
     from_parquet,
+    lock_files,
     read_key,
     unreadable,
     unwritable,
@@ -278,7 +279,8 @@ def _collected(folder: Path, *, dry_run: bool) -> Iterator[Taken]:
         kept += len(whole)
     for path, why in garbage.items():
         yield _taken(path, why, dry_run=dry_run)
-    others = {path.name for path in _files(folder) if path not in garbage} - {*_BESIDE_CHUNKS, LOCK}
+    others = {path.name for path in _files(folder) if path not in garbage} - set(_BESIDE_CHUNKS)
+    others -= {path.name for path in lock_files(folder)}
     if kept or others:
         return
     beside = [path for path in (folder / name for name in _BESIDE_CHUNKS) if path not in garbage and path.exists()]
@@ -299,9 +301,10 @@ def _taken(path: Path, why: str, *, dry_run: bool) -> Taken:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a run's folder that has nothing but the lock, which is held, and its benchmark's where it is the last."""
+    """Remove a run's folder that has nothing but its locks, which are held, and its benchmark's if it is the last."""
     try:
-        (folder / LOCK).unlink()
+        for path in lock_files(folder):
+            path.unlink()
         folder.rmdir()
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
@@ -334,6 +337,6 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _is_in_use(folder: Path) -> bool:
     try:
-        return is_held(folder / LOCK)
+        return any(map(is_held, lock_files(folder)))
     except OSError as error:
         raise unreadable(folder / LOCK, error) from error

@@ -13,9 +13,9 @@ from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
 from harness.classifiers.loading import identity
 from harness.classifiers.spec import Spec, parse_spec
-from harness.engines.local import measured, run_key
+from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
-from harness.errors import HarnessError, NotMeasured
+from harness.errors import HarnessError, NotMeasured, ShardDone
 from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
 from harness.protocols.maximizing import Maximize
@@ -280,7 +280,7 @@ class Laboratory:
         """Give the seconds that an image took a classifier on this device so far; None where it was never run."""
         if isinstance(need, Maximize):
             return None
-        return self._run_of(spec, need, self.dataset(benchmark_of(need))).pace(self.settings.device)
+        return self._run_of(spec, need, self.dataset(benchmark_of(need))).pace(self.settings.pace_name)
 
     def _run_of(self, spec: Spec, need: str | Attack, dataset: Dataset) -> Run:
         return self._store.run(run_key(dataset, need, spec, self.settings, self._load))
@@ -388,6 +388,8 @@ class Laboratory:
             found = self._run(together, need, wait=wait)
         except Busy:
             raise
+        except ShardDone as done:
+            found = [done] * len(together)
         except Exception as error:  # kept, and raised again for each figure that needs this sample
             found = [error]
             if len(together) > 1:  # one of the others may be to blame
@@ -424,6 +426,29 @@ class Laboratory:
         ((run, images),) = measured(self.dataset(need.benchmark), need, [spec], self._load, self._store, self.settings)
         draw_maximizing_images(need, run.read(images), path, spec.label)
 
+    def measure_shard(self) -> "Share":
+        """Measure a shard's share of all that is planned, once; what another process is at comes last."""
+        for wait in (False, True):
+            for spec, needs in self._plan.items():
+                for need in needs:
+                    if (spec, need) not in self._samples:
+                        with suppress(Busy):
+                            self._measure(spec, need, wait=wait)
+                self._let_go()
+        outcomes = list(self._samples.values())
+        done = [outcome for outcome in outcomes if isinstance(outcome, ShardDone)]
+        return Share(len(done), sum(outcome.images for outcome in done), len(outcomes) - len(done))
+
+    def require(self, spec: Spec, need: Need) -> None:
+        """See that something of a classifier was measured, or a shard's share of it.
+
+        Raises:
+            HarnessError: Why it was not.
+        """
+        outcome = self._samples.get((spec, need))
+        if isinstance(outcome, Exception) and not isinstance(outcome, ShardDone):
+            raise outcome
+
     def measure_backwards(self) -> Iterator[tuple[Spec, Need]]:
         """Measure all that is planned, last things first, passing over what another process is at.
 
@@ -444,7 +469,7 @@ class Laboratory:
         if spec not in self._loaded:
             from harness.classifiers.loading import load
 
-            self._loaded[spec] = load(spec, device=self.settings.device)
+            self._loaded[spec] = load(spec, device=self.settings.own_device)
             if spec in self._summarised:
                 self._summarise(spec)
         return self._loaded[spec]
@@ -531,6 +556,21 @@ class Laboratory:
         self._turns.give_back(self._loaded)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What came of a shard's share.
+
+    Attributes:
+        runs: Of how many runs it is in the store.
+        images: How many records that are.
+        failed: Of how many runs it could not be measured.
+    """
+
+    runs: int
+    images: int
+    failed: int
+
+
 class LiveStudy(Study):
     """Claims about classifiers that are measured now.
 
@@ -568,6 +608,20 @@ class LiveStudy(Study):
         self._known_good = others[0] if others else None
         self._laboratory = laboratory
         self._attacks = attacks
+
+    def measure_shard(self) -> Share:
+        """Measure a shard's share of all that is planned."""
+        return self._laboratory.measure_shard()
+
+    def require(self, asked: Mapping[Spec, Sequence[Need]]) -> None:
+        """See that what is asked of classifiers was measured, or a shard's share of it.
+
+        Raises:
+            HarnessError: Why some of that was not.
+        """
+        for spec, needs in asked.items():
+            for need in needs:
+                self._laboratory.require(spec, need)
 
     def player(self, row: str) -> str:
         """Name who plays a part, by the study's roles where it has any."""
@@ -762,7 +816,7 @@ class LiveStudy(Study):
 
         need, settings = self._attacks.need(quantity), self._laboratory.settings
         assert isinstance(need, Attack)
-        how = {"device": torch.device(settings.device), "precision": settings.precision, "seed": settings.seed}
+        how = {"device": torch.device(settings.own_device), "precision": settings.precision, "seed": settings.seed}
         outcomes = attack_planted(need, **how)  # type: ignore[arg-type]
         missed = outcomes.fooled != outcomes.can_be_fooled
         return Figure(

@@ -54,6 +54,12 @@ DATA = (
            "as they are needed, with NAME=generate:DIR", "NAME=DIR", repeatable=True),
 )  # fmt: skip
 
+ENGINE = (
+    Option("--engine", "what computes: local (this process) or ray (actors of a cluster, one a GPU)", "NAME", "local"),
+    Option("--ray-address", "with --engine ray: HOST:PORT of the cluster to join, or auto for this machine's; by "
+           "default one is started here for as long as the run lasts", "HOST:PORT"),
+)  # fmt: skip
+
 RECORDS = Option("--records", "the store of per-image records", "DIR", DEFAULT_RECORDS, ini="records")
 
 MEASURING = (
@@ -64,6 +70,7 @@ MEASURING = (
     Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
     Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
     Option("--batch-size", "images a batch, or auto", "N", "auto"),
+    *ENGINE,
     Option("--surrogate", f"spec on which transferred attacks are made; {SURROGATE} by default", "SPEC"),
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
     Option("--normaliser", "spec by whose records of the same images, where the store has them, mCE and mFR of a "
@@ -133,6 +140,7 @@ CLAIMS = (
     Option("--strict-data", "missing data is an error, not a skip"),
     Option("--prune-snapshots", "after a whole green run, delete pins that no test claims any more"),
     Option("--claims-only", "judge from the store, measure nothing"),
+    Option("--shard", "measure the I-th of N shares of all chunks, from 1, and judge nothing", "I/N"),
 )  # fmt: skip
 
 

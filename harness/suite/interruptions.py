@@ -1,6 +1,8 @@
 """What becomes of a run that is stopped, or whose workers die."""
 
+import atexit
 import os
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -38,12 +40,14 @@ class Interruptions:
     def pytest_unconfigure(self) -> Generator[None, object, object]:
         """Let signals end what is left to do, which nothing is lost by.
 
-        A worker that is stopped is ended: to tidy up after torch takes seconds.
+        A process that is stopped is ended once all is said: to tidy up after torch takes seconds.
         """
         self._stopping.end()
         result = yield
-        if self._is_worker and self._stopping.number is not None:
-            os._exit(int(pytest.ExitCode.INTERRUPTED))
+        if self._stopping.number is not None:
+            if self._is_worker:
+                _end()
+            atexit.register(_end)
         return result
 
     @pytest.hookimpl(optionalhook=True)
@@ -63,6 +67,11 @@ class Interruptions:
         if crashitem not in self._crashed:
             self._crashed.add(crashitem)
             sched.mark_test_pending(crashitem)
+
+
+def _end() -> None:
+    sys.stdout.flush()
+    os._exit(int(pytest.ExitCode.INTERRUPTED))
 
 
 def _pid(node: "WorkerController") -> int:

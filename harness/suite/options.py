@@ -2,15 +2,18 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.catalog import DataRoots, parse_placement
 from harness.classifiers.spec import Spec, parse_spec, split_specs
+from harness.engines.engine import Engine
 from harness.engines.gpus import count_gpus, lease_gpu
-from harness.engines.settings import Settings, default_workers
+from harness.engines.local import Local
+from harness.engines.settings import Settings, Shard, default_workers
 from harness.errors import UsageError, unknown
 from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder_up_to, named_attack
 from harness.protocols.maximizing import Maximize
@@ -22,6 +25,7 @@ from harness.studies.study import BASELINE, WSL
 from harness.suite.flags import ATTACKING, CANDIDATE, DATA, DECIDING, MEASURING, REFERENCES, Option
 
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("local", "ray")
 MARGIN = 0.005
 
 
@@ -32,7 +36,7 @@ class Request:
     Attributes:
         roots: Where benchmarks lie.
         records: Where records are kept.
-        settings: How to measure; the device may still be `auto`, see `resolve_device`.
+        settings: How to measure; the device may still be `auto`, see `on_device`.
         alpha: Level of intervals.
         normaliser: Spec of the classifier whose records of the same images mCE and mFR are divided by, on a subset.
     """
@@ -69,6 +73,7 @@ def read_request(get: Callable[[Option], Any], *, measure: bool = True) -> Reque
             seed=read_seed(values["seed"]),
             images=None if images is None else _whole("--images", images, 1),
             measure=measure,
+            engine=_engine(values["engine"], values["ray_address"], measure=measure),
         ),
         alpha=_alpha(values["alpha"]),
         normaliser=parse_spec(values["normaliser"] or NORMALISER).text,
@@ -290,28 +295,60 @@ def _ladder(text: str) -> tuple[int, ...]:
     return ladder_up_to(*steps) if len(steps) == 1 else steps
 
 
-def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` where there is a GPU and `cpu` elsewhere.
+def _engine(name: str, address: str | None, *, measure: bool) -> Engine:
+    """Give what computes; what only judges computes nothing.
 
     Raises:
-        UsageError: A GPU was asked for that is not there.
+        UsageError: It is unknown or not installed, or an address is none or goes with nothing.
     """
-    found = count_gpus()
-    if device == "auto":
-        return "cuda" if found else "cpu"
-    if device != "cpu" and int(device.partition(":")[2] or 0) >= found:
-        raise UsageError(f"--device {device}: this machine has {found} CUDA devices; use cpu or leave it out")
-    return device
+    _one_of("--engine", name, ENGINES)
+    if name == "local":
+        if address is not None:
+            raise UsageError("--ray-address goes with --engine ray; add that, or leave it out")
+        return Local()
+    from harness.engines.cluster import Cluster
+
+    if address not in (None, "auto") and not re.fullmatch(r"[^/\s]+:\d+", address):
+        raise UsageError(
+            f"--ray-address {address!r} is not HOST:PORT, as ray start --head prints it, or auto for the cluster of "
+            "this machine"
+        )
+    cluster = Cluster(address)
+    return cluster if measure else Local()
 
 
-def own_device(device: str) -> str:
-    """Give the device that this process is to compute on: of several GPUs one that no other process has.
+def read_shard(text: str | None) -> Shard | None:
+    """Check --shard.
 
     Raises:
-        UsageError: A GPU was asked for that is not there.
+        UsageError: It names no share.
     """
-    found = resolve_device(device)
-    return lease_gpu() if found == "cuda" and count_gpus() > 1 else found
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard {text!r} is not I/N with I from 1 to N, e.g. 1/4 for the first of four shares")
+    return Shard(int(number), int(count))
+
+
+def on_device(settings: Settings) -> Settings:
+    """Turn the device `auto` into one that is there.
+
+    Raises:
+        UsageError: A GPU was asked for that is not there, or the cluster is not.
+    """
+    return replace(settings, device=settings.engine.device(settings.device))
+
+
+def on_leased_device(settings: Settings) -> Settings:
+    """Turn the device into the one that this process is to compute on: of several GPUs one that no other process has.
+
+    Raises:
+        UsageError: A GPU was asked for that is not there, or the cluster is not.
+    """
+    settings = on_device(settings)
+    is_leased = settings.engine.is_local and settings.device == "cuda" and count_gpus() > 1
+    return replace(settings, device=lease_gpu()) if is_leased else settings
 
 
 def check_writable(flag: str, folder: Path) -> None:

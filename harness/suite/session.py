@@ -18,7 +18,7 @@ from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.tensors import differences
 from harness.engines.settings import default_workers
-from harness.errors import DataError, NotMeasured, UsageError
+from harness.errors import DataError, NotMeasured, ShardDone, UsageError
 from harness.likeness import Likeness
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
@@ -78,6 +78,13 @@ class SuiteSession:
         self.plans = bool(named["plan"])
         if self.plans and config.getoption("numprocesses", None):
             raise UsageError("--plan runs nothing, so there is nothing for workers; leave -n out")
+        if not self.request.settings.engine.is_local and config.getoption("numprocesses", None):
+            raise UsageError("--engine ray spreads the work over its cluster by itself; leave -n out")
+        self.shard = options.read_shard(named["shard"])
+        for flag in ("--claims-only", "--decide", "--plan"):
+            if self.shard and named[flag[2:].replace("-", "_")]:
+                raise UsageError(f"--shard measures a share and judges nothing; leave out {flag} or --shard")
+        self.request = replace(self.request, settings=replace(self.request.settings, shard=self.shard))
         self.strict_data = bool(named["strict_data"])
         # pytest's own option, which sets an ini key that is set here anyway.
         self.strict = "strict=true" in (config.getoption("override_ini") or ())
@@ -130,10 +137,39 @@ class SuiteSession:
         """What makes a claim without evidence a failure, and the error rate of those with some."""
         return {"alpha": self.request.alpha, "strict_data": self.strict_data, "strict": self.strict}
 
+    def connect(self) -> None:
+        """Join the cluster that is to compute, before anything else is done.
+
+        Raises:
+            UsageError: It can't be joined.
+        """
+        if not self.request.settings.engine.is_local:
+            options.on_device(self.request.settings)
+
     def close(self) -> None:
-        """End what was started to measure ahead."""
+        """End what was started to measure."""
         if self._ahead:
             self._ahead.close()
+        self.request.settings.engine.close()
+
+    def measure_shard(self, item: pytest.Item) -> None:
+        """Measure the shard's share of all that a test's study is asked, in place of judging the test.
+
+        Raises:
+            ShardDone: Always, where nothing is wrong.
+            HarnessError: Why something that the test asks for could not be measured.
+        """
+        name = str(params_of(item)["study"])
+        study = self.study(name)
+        if isinstance(study, LiveStudy):
+            share = study.measure_shard()
+            failed = f"; of {share.failed} it could not be measured" if share.failed else ""
+            log.warning(
+                "shard %s: its share of %d runs of study %s is in the store, %s records%s",
+                *(self.shard, share.runs, name, f"{share.images:,}", failed),
+            )
+            study.require(self._plan_of([item]))
+        raise ShardDone(str(self.shard), 0)
 
     def help_out(self) -> None:
         """Measure what other workers have not come to yet of what is planned, where this one has no test left."""
@@ -174,6 +210,7 @@ class SuiteSession:
             f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
             f"missing {', '.join(missing) or 'nothing'}",
             f"robustness claims: records {self.request.records}, "
+            + (f"shard {self.shard}, " if self.shard else "")
             + ", ".join(f"{role} {who}" for role, who in named.items() if who),
         ]
 
@@ -198,7 +235,7 @@ class SuiteSession:
         asked = [item for item in asked if not (takes_pins(item) and self._no_pins(item))]
         if not asked:
             return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full or -m candidate"]
-        settings = replace(self.request.settings, device=options.resolve_device(self.request.settings.device))
+        settings = options.on_device(self.request.settings)
         store, by = RecordStore(self.request.records), self.request.normaliser
         stored = replace(settings, measure=False)
         nothing_new = Drawing(settings.images, 0.0)
@@ -300,7 +337,7 @@ class SuiteSession:
         if not (cast.against and any(entry["claim"] == NO_WORSE and entry["value"] is not None for entry in entries)):
             return []
         (candidate,) = cast.subjects
-        device = options.resolve_device(self.request.settings.device)
+        device = options.on_device(self.request.settings).device
         settings = replace(self.request.settings, measure=False, device=device)
         laboratory = Laboratory(self.request.roots, RecordStore(self.request.records), settings)
         lines = []
@@ -328,7 +365,7 @@ class SuiteSession:
         settings = self.request.settings
         live = any(entry["study"] in self.named_studies and entry["value"] is not None for entry in entries)
         environment = {
-            "device": options.resolve_device(settings.device) if live else settings.device,
+            "device": options.on_device(settings).device if live else settings.device,
             "precision": settings.precision,
             "seed": settings.seed,
         }
@@ -416,11 +453,11 @@ class SuiteSession:
     def _live(self, name: str) -> LiveStudy:
         settings = self.request.settings
         if shipped := self.shipped.get(name):
-            if settings.measure and not self._is_worker:
+            if settings.measure and not settings.shard and settings.engine.is_local and not self._is_worker:
                 self._ahead = ahead.start(shipped, self.request.records, settings, self._plan)
             laboratory = shipped.laboratory(self.request.records, settings, self._plan)
             return self._live_study(shipped.cast, laboratory, shipped.attacks)
-        settings = replace(settings, device=options.own_device(settings.device))
+        settings = options.on_leased_device(settings)
         cast = next(cast for cast in self._live_casts if cast.study == name)
         pictures = self.report / "figures" if self.report else None
         store = RecordStore(self.request.records)

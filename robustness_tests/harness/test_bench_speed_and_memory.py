@@ -97,7 +97,8 @@ def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, c
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
-    from harness.engines.local import Settings, measured
+    from harness.engines.measuring import measured
+    from harness.engines.settings import Settings
     from harness.records.store import RecordStore
     from harness.torchvision_ops import import_torchvision
 

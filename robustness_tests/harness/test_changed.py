@@ -24,7 +24,7 @@ from harness.changed import (
 )
 from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import measured
+from harness.engines.measuring import measured
 from harness.engines.settings import Settings
 from harness.errors import HarnessError, NotMeasured
 from harness.protocols.attacks import Attack

@@ -84,7 +84,7 @@ def test_it_goes_on_from_what_the_store_has(run, monkeypatch):
     def measure(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("harness.engines.local._measure", measure)
+    monkeypatch.setattr("harness.engines.measuring.fill", measure)
     assert run("record", "colours", RIGHT)[0] == 0
 
 

@@ -129,7 +129,7 @@ def test_merged_stores_answer_as_if_all_was_measured_in_one(run, tmp_path, monke
         "2 runs merged, 2 chunks with 20 records copied, 0 refused, 0 files damaged",
     ]
     assert "0 chunks with 0 records copied" in run("merge", tmp_path / "site1", tmp_path / "site2")[1]
-    monkeypatch.setattr("harness.engines.local._measure", lambda *_: pytest.fail("measured what is there"))
+    monkeypatch.setattr("harness.engines.measuring.fill", lambda *_: pytest.fail("measured what is there"))
     assert json.loads(run(*measure, "--images=7")[1])["metrics"]["top1"]["images"] == 7
     monkeypatch.undo()
     monkeypatch.setattr("harness.suite.options.default_workers", lambda: 0)

@@ -45,7 +45,7 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module")
 def laboratory(real_data, real_checkpoints, records):
     from harness.benchmarks.catalog import DataRoots
-    from harness.engines.local import Settings
+    from harness.engines.settings import Settings
     from harness.records.store import RecordStore
     from harness.studies.live import Laboratory
 

@@ -12,7 +12,7 @@ from data_fixtures.colours import write_imagenet
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import measured, run_key
+from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError, DataError, NotMeasured
 from harness.protocols.attacks import Attack

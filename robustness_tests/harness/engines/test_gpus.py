@@ -44,12 +44,16 @@ def test_where_all_are_leased_one_is_shared_and_that_is_said(machine, caplog):
 
 
 def test_a_device_that_is_typed_is_taken(monkeypatch):
+    from harness.engines import local
+    from harness.engines.settings import Settings
     from harness.suite import options
 
-    monkeypatch.setattr(options, "count_gpus", lambda: 2)
+    def device_of(typed, gpus):
+        for module in (options, local):
+            monkeypatch.setattr(module, "count_gpus", lambda: gpus)
+        return options.on_leased_device(Settings(typed)).device
+
     monkeypatch.setattr(options, "lease_gpu", lambda: "cuda:1")
-    assert [options.own_device(device) for device in ("cpu", "cuda:0", "cuda", "auto")] == [
-        *("cpu", "cuda:0", "cuda:1", "cuda:1")
-    ]
-    monkeypatch.setattr(options, "count_gpus", lambda: 1)
-    assert options.own_device("auto") == "cuda"
+    assert [device_of(typed, 2) for typed in ("cpu", "cuda:0", "cuda", "auto")] == ["cpu", "cuda:0", "cuda:1", "cuda:1"]
+    assert [device_of(typed, 1) for typed in ("auto", "cuda")] == ["cuda", "cuda"]
+    assert device_of("auto", 0) == "cpu"

@@ -12,7 +12,8 @@ from harness.benchmarks import batches as decoding
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import Settings, measured, run_key
+from harness.engines.measuring import measured, run_key
+from harness.engines.settings import Settings
 from harness.errors import ClassifierError, DataError, NotMeasured
 from harness.records.store import RecordStore
 

@@ -9,7 +9,7 @@ from data_fixtures.pictures import write_pictures
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.classifiers.spec import parse_spec
 from harness.cli import main
-from harness.engines.local import measured
+from harness.engines.measuring import measured
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError, NotMeasured
 from harness.protocols.maximizing import Maximize

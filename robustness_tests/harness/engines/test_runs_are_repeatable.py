@@ -11,7 +11,7 @@ from data_fixtures.miniature.benchmarks import FORM, Supply
 from data_fixtures.miniature.sets import draw, write_class_folders, write_cue_conflict
 from data_fixtures.miniature.study import spec
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.engines.local import measured
+from harness.engines.measuring import measured
 from harness.engines.settings import Settings
 from harness.protocols.attacks import Attack
 from harness.protocols.needs import benchmark_of

@@ -11,7 +11,8 @@ from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
 from harness.cli import main
-from harness.engines.local import Settings, measured
+from harness.engines.measuring import measured
+from harness.engines.settings import Settings
 from harness.errors import ClassifierError, DataError
 from harness.metrics.perturbation import PERTURBATIONS
 from harness.records.store import RecordStore

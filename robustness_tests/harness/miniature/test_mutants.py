@@ -19,7 +19,7 @@ from data_fixtures.miniature.benchmarks import Supply
 from data_fixtures.miniature.study import SUBJECTS, miniature, spec
 from harness.benchmarks import batches, imagenet, images
 from harness.classifiers.spec import parse_spec
-from harness.engines import local
+from harness.engines import measuring
 from harness.engines.settings import Settings
 from harness.errors import HarnessError
 from harness.metrics import corruption, perturbation
@@ -245,7 +245,7 @@ def other_records(world):
     study.figure(of_paper.SHAPE_BIAS, study.subjects[-1])
     store = RecordStore(world.records)
     (folder,) = (path for path in store.runs() if path.parent.name == "cue-conflict")
-    found = local.run_key(
+    found = measuring.run_key(
         study._laboratory.dataset("cue-conflict"), "cue-conflict", spec("baseline"), study._laboratory.settings
     )
     shutil.copytree(folder, world.records / found.folder)

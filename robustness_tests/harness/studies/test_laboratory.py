@@ -8,7 +8,7 @@ from data_fixtures.colours import write_cue_conflict, write_imagenet
 from harness.benchmarks.catalog import DataRoots
 from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import run_key
+from harness.engines.measuring import run_key
 from harness.engines.settings import Settings
 from harness.errors import DataError, DataMissing
 from harness.protocols.attacks import Attack

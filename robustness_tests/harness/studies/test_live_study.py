@@ -15,7 +15,7 @@ from data_fixtures.colours import (
 from harness import recorded
 from harness.benchmarks.catalog import DataRoots
 from harness.classifiers.spec import parse_spec
-from harness.engines.local import Settings
+from harness.engines.settings import Settings
 from harness.errors import DataError, DataMissing, NotMeasured
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
@@ -349,7 +349,9 @@ def test_distances_of_another_pipeline_are_not_pinned(sequences, pin):
 
 def test_distances_of_a_subset_are_not_pinned(sequences, pin):
     known = sequences.flip_probabilities(RIGHT)
-    with pytest.raises(NotMeasured, match="pinned from all of ImageNet-P as published, and this run has other or fewer"):
+    with pytest.raises(
+        NotMeasured, match="pinned from all of ImageNet-P as published, and this run has other or fewer"
+    ):
         pin(known, whole=False)
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from harness.engines.local import Local
 from harness.errors import UsageError
 from harness.suite import flags
 from harness.suite.flags import CLAIMS, MEASURING, Option, value_of
-from harness.suite.options import read_candidate, read_classifiers, read_request, resolve_device
+from harness.suite.options import read_candidate, read_classifiers, read_request
 
 PATH = Option("--data-root", "where", "DIR", "from default", ini="data_root", env="ROBUSTNESS_DATA")
 
@@ -170,11 +171,11 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [resolve_device(device) for device in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
+    assert [Local().device(device) for device in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
     with pytest.raises(UsageError, match="--device cuda:2: this machine has 2 CUDA devices"):
-        resolve_device("cuda:2")
+        Local().device("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert resolve_device("auto") == "cpu"
+    assert Local().device("auto") == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""Asks classifiers about a benchmark's images: to classify them, whole sequences of them, or under attack."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmarks.batches import Batch, batches
+from harness.benchmarks.dataset import Dataset
+from harness.benchmarks.images import Fitting
+from harness.benchmarks.order import chunk_size, prefix_order
+from harness.classifiers.spec import parse_spec
+from harness.engines.backing_off import BackingOff, Examine
+from harness.engines.blame import blaming
+from harness.engines.engine import Answer, Load
+from harness.engines.memory import keep_freed_memory
+from harness.engines.settings import Settings
+from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.progress import Progress
+from harness.protocols.attacks import Attack
+from harness.protocols.classify import Classify, Questions
+from harness.protocols.sequences import ClassifySequences
+from harness.records.schema import Columns
+
+if TYPE_CHECKING:
+    from harness.classifiers.spec import Spec
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is asked of classifiers on a benchmark.
+
+    Attributes:
+        dataset: The opened benchmark.
+        need: What is asked.
+        asked: Which classifiers; several only for a transferred attack, whose images are made once for all.
+        settings: How to measure.
+    """
+
+    dataset: Dataset
+    need: str | Attack
+    asked: "tuple[Spec, ...]"
+    settings: Settings
+
+    @property
+    def title(self) -> str:
+        """Name classifiers, benchmark and attack."""
+        attack = self._attack
+        under = f" under {attack.name}, eps {attack.eps:g}" if attack else ""
+        return f"{', '.join(spec.label for spec in self.asked)} on {self.dataset.benchmark}{under}"
+
+    @property
+    def unit(self) -> str:
+        """Say whether images or sequences are counted."""
+        return "sequences" if self.dataset.frames else "images"
+
+    @property
+    def chunk(self) -> int:
+        """How many pairs a chunk of records holds."""
+        return chunk_size(len(self.dataset))
+
+    @property
+    def device(self) -> str:
+        """Where its classifiers live."""
+        return self.settings.device
+
+    @property
+    def specs(self) -> "tuple[Spec, ...]":
+        """Those that are asked, and the one that attacks are made on."""
+        return tuple(dict.fromkeys((self._eyes, *self.asked)))
+
+    @cached_property
+    def _attack(self) -> Attack | None:
+        return None if isinstance(self.need, str) else self.need
+
+    @cached_property
+    def _eyes(self) -> "Spec":
+        """The classifier for which images are prepared: where attacks transfer, the surrogate."""
+        attack = self._attack
+        return parse_spec(attack.surrogate) if attack and attack.surrogate else self.asked[0]
+
+    def packed(self) -> "Examination":
+        """Leave out the pixels that are kept, and the engine."""
+        return replace(self, dataset=replace(self.dataset, decoded={}), settings=self.settings.packed())
+
+    def begin(self, load: Load, *, workers: int | None = None) -> Answer:
+        """Load the classifiers, and give the function from positions to records.
+
+        It may be called from several threads, which compute in turns and decode beside one another.
+
+        Args:
+            load: Gives a classifier.
+            workers: Decoding processes of each call; None for as many as the settings say.
+        """
+        if self.settings.device == "cpu":
+            keep_freed_memory()
+        turn = Lock()
+        preprocessing = self._eyes.preprocessing
+        fitting = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+        order = prefix_order(len(self.dataset), self.settings.seed)
+        decoders = self.settings.workers if workers is None else workers
+        who = " and ".join(spec.text for spec in self.asked)
+        if self._attack and self._attack.surrogate:
+            who = f"images made on {self._attack.surrogate} and scored on {who}"
+        examine = BackingOff(self._examiner(load), who)
+
+        def answer(positions: NDArray[np.int64]) -> Iterator[list[Columns]]:
+            done, progress = 0, Progress(self.title, len(positions), self.unit)
+            for batch in batches(
+                self.dataset,
+                order[positions],
+                fitting,
+                batch_size=max(1, self._at_once // max(self.dataset.frames, default=1)),
+                workers=decoders,
+                keep=self.settings.keep_pixels,
+                pin=self.settings.device != "cpu",
+            ):
+                cells, images = np.divmod(np.array(batch.indices), len(self.dataset.images))
+                names = [self.dataset.images[image] for image in images]
+                what = f"images of shape {tuple(batch.pixels.shape)}"
+                with turn, blaming(who, self._paths(batch), what):
+                    answers = examine(batch, self.dataset.labels[images], names)
+                context = self._context(batch, positions[done : done + len(batch.indices)], cells, images)
+                yield [{**context, **columns} for columns in answers]
+                done += len(batch.indices)
+                progress.tell(done)
+
+        return answer
+
+    @property
+    def _at_once(self) -> int:
+        """How many images a classifier is given at once."""
+        by_device = 32 if self.settings.device == "cpu" else 256 if isinstance(self.need, str) else 64
+        return self.settings.batch_size or by_device
+
+    def _examiner(self, load: Load) -> Examine:
+        """Load what a pass needs, and give what is to be done with each of its batches."""
+        import torch
+
+        from harness.classifiers.gradients import require_gradient
+
+        need, dataset, settings = self.need, self.dataset, self.settings
+        how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
+        draws: dict[str, Any] = {"seed": settings.seed, "classes": dataset.own_classes}
+        if dataset.frames:
+            (classifier,) = map(load, self.asked)
+            sequences = ClassifySequences(classifier.logits, max(dataset.frames), at_once=self._at_once, **how)
+            return lambda batch, labels, names: [sequences(batch.pixels, labels, batch.frames)]
+        if isinstance(need, str):
+            (classifier,) = map(load, self.asked)
+            categories = [CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None
+            classify = Classify(classifier.logits, Questions(dataset.own_classes, categories), **how)
+            return lambda batch, labels, names: [classify(batch.pixels, labels)]
+        if need.surrogate:
+            from harness.protocols.transfer import Scored, Transfer
+
+            require_gradient(load(self._eyes))
+            scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (self._eyes, *self.asked)]
+            transfer = Transfer(scored[0], scored[1:], need, **draws, **how)
+            return lambda batch, labels, names: transfer(batch.pixels, labels, names)
+        from harness.protocols.whitebox import WhiteBox
+
+        (classifier,) = map(load, self.asked)
+        require_gradient(classifier)
+        attack = WhiteBox(classifier.module, need, **draws, **how)
+        return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
+
+    def _paths(self, batch: Batch) -> Callable[[int], Path]:
+        return lambda place: self.dataset.path(batch.indices[place])
+
+    def _context(
+        self, batch: Batch, positions: NDArray[np.int64], cells: NDArray[np.int64], images: NDArray[np.int64]
+    ) -> Columns:
+        """Give the columns that say which image each record is of."""
+        names = {"image": self.dataset.images, **self.dataset.categories}
+        return {
+            "position": positions,
+            "cell": np.array([self.dataset.cells[cell] for cell in cells], dtype=object),
+            "digest": np.array([file.digest for file in batch.files], dtype=np.uint64),
+            "size": np.array([file.size for file in batch.files], dtype=np.int64),
+            "modified": np.array([file.modified for file in batch.files], dtype=np.int64),
+            **{name: np.array([values[image] for image in images], dtype=object) for name, values in names.items()},
+        }
