@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from harness.benchmarks.batches import batches, watching_decoders
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
-from harness.classifiers.spec import CLASSES
 from harness.engines.memory import keep_freed_memory
 from harness.readings import (
     AS_NOW,
+    CLASSES,
     Classes,
     InputReading,
     OutputReading,

@@ -152,22 +152,6 @@ def differences(got: Mapping[str, Any], pins: Mapping[str, Any]) -> list[str]:
     return list(told)
 
 
-def other_settings(pins: Mapping[str, Any], now: Mapping[str, str]) -> str:
-    """Say in which settings all pins differ from those of a run, so that none can be compared; empty where one can.
-
-    Args:
-        pins: What is pinned.
-        now: The run's settings, such as `{"precision": "fp32", "seed": "0"}`; a pin that lacks one is not told by it.
-    """
-    differing = []
-    for pin in pins["figures"].values():
-        then = pin.get("recorded_with", pins["recorded_with"]).get("settings", {})
-        differing.append({name: then[name] for name in now if then.get(name, now[name]) != now[name]})
-    if not differing or not all(differing):
-        return ""
-    return " and ".join(f"{name} {then}, not {now[name]}" for name, then in differing[0].items())
-
-
 def _unlike(new: Mapping[str, Any], pin: Mapping[str, Any]) -> str:
     """Say why a figure can't be held against its pin; empty where it can."""
     reasons = []

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +9,7 @@ from pathlib import Path
 from harness.errors import CheckpointError
 
 _LFS_POINTER = b"version https://git-lfs"
-# What was changed within so many seconds may be changing still.
-_RECENTLY = 60.0
 _TEXT_STARTS = (b"<!doctype", b"<html", b"<?xml", b"<head")
-
-
-class NotWhole(CheckpointError):
-    """A file's end is missing, or something within it."""
 
 
 def check_file(path: Path) -> Path:
@@ -31,7 +24,7 @@ def check_file(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"no weights file {path}; check the path after @")
     if path.stat().st_size == 0:
-        raise NotWhole(f"{path} is empty; get it again")
+        raise CheckpointError(f"{path} is empty; get it again")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -49,8 +42,7 @@ def unchanged(path: Path) -> Iterator[None]:
     """Read a file within, and be sure that it was no other one at the end than at the beginning.
 
     Raises:
-        CheckpointError: As `check_file`, or its size or its time of writing changed meanwhile. What is not whole and
-            was changed just now may be being written, which is said.
+        CheckpointError: As `check_file`, or its size or its time of writing changed meanwhile.
     """
     before = _size_and_time(check_file(path))
     try:
@@ -58,8 +50,6 @@ def unchanged(path: Path) -> Iterator[None]:
     except CheckpointError as error:
         if before != _size_and_time(path):
             raise _being_written(path) from error
-        if isinstance(error, NotWhole) and time.time() - before[1] / 1e9 < _RECENTLY:
-            raise CheckpointError(f"{error}, or wait, if it is still being written: it was changed just now") from error
         raise
     if before != _size_and_time(path):
         raise _being_written(path)

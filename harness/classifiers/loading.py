@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import logging
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.catalog import CATALOG
 from harness.classifiers.configuration import differences
-from harness.classifiers.disk import NotWhole, check_file, file_sha256, unchanged
+from harness.classifiers.disk import check_file, file_sha256, unchanged
 from harness.classifiers.kinds import program_kind
 from harness.classifiers.names import State
 from harness.classifiers.spec import Spec, parse_spec
@@ -70,9 +69,10 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     if file and program_kind(file):
         return _load_program(spec, file, device)
     if spec.source == "program":
-        assert file
-        with unchanged(file):
-            raise _no_program(file)
+        raise CheckpointError(
+            f"{file} is no program (TorchScript, torch.export or ONNX); for a file of weights name its architecture, "
+            "such as torchvision:NAME@FILE"
+        )
     file = file or _published_file(spec)
     import_torchvision()  # before a builder imports it on its own
     with _seeded():
@@ -86,24 +86,10 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
         state = read_state(file, spec.prefix)
         sha256 = file_sha256(file)
     try:
-        load_state(
-            model, _renamed(state) if spec.source == "torchvision" else state, str(file), spec.preprocessing.classes
-        )
+        load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
     except Misfit as error:
-        raise _suggesting(error, spec, state) from error
+        raise _suggesting(error, state) from error
     return Classifier.freeze(spec, model, sha256, device, precision_of(each.dtype for each in state.values()))
-
-
-def _no_program(file: Path) -> CheckpointError:
-    """Say why a file is no program, and what to do."""
-    with file.open("rb") as opened:
-        begins_like_one = opened.read(2) == b"PK"
-    if begins_like_one and not zipfile.is_zipfile(file):
-        return NotWhole(f"{file} is no whole program (its end is missing); get it again")
-    return CheckpointError(
-        f"{file} is no program (TorchScript, torch.export or ONNX); for a file of weights name its architecture, such "
-        "as torchvision:NAME@FILE; of a pickled module save a program, by torch.jit.script or torch.export"
-    )
 
 
 def _tell_configuration(spec: Spec, model: "nn.Module") -> None:
@@ -132,18 +118,12 @@ def _load_program(spec: Spec, file: Path, device: str) -> "Classifier":
     return Classifier.freeze(spec, program, sha256, device, program.weights_precision)
 
 
-def _suggesting(error: Misfit, spec: Spec, state: State) -> CheckpointError:
-    """Add to what does not fit which architecture does, or what to do where it is that one."""
+def _suggesting(error: Misfit, state: State) -> CheckpointError:
+    """Add to what does not fit which architecture does."""
     from harness.classifiers.nearest import nearest_architecture
 
-    if any(not tensor.is_floating_point() and tensor.ndim > 1 for tensor in state.values()):
-        return CheckpointError(
-            f"{error}; if its weights are quantised, dequantise them, or export the classifier as a TorchScript program"
-        )
-    name = CATALOG[spec.name].architecture if spec.source == "paper" else spec.name
-    sources = {"paper": "torchvision", "hf": "timm"}
-    nearest = nearest_architecture(_renamed(state), named=f"{sources.get(spec.source, spec.source)}:{name}")
-    return CheckpointError(f"{error}; {nearest or 'check the name before @'}")
+    nearest = nearest_architecture(_renamed(state))
+    return CheckpointError(f"{error}; {nearest}") if nearest else error
 
 
 @contextmanager

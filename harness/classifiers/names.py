@@ -18,11 +18,6 @@ _SHOWN = 3
 log = logging.getLogger(__name__)
 
 
-def some_of(names: Sequence[str]) -> str:
-    """List the first few of many names."""
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-
-
 def flattened(loaded: Any) -> State:
     """Give all tensors of mappings in mappings, by the names on the way to them, joined by dots."""
     import torch
@@ -35,11 +30,6 @@ def flattened(loaded: Any) -> State:
                 yield from walk(each, f"{name}.{key}" if name else str(key))
 
     return dict(walk(loaded, ""))
-
-
-def has_prefix(state: State, prefix: str) -> bool:
-    """Tell whether names begin with a prefix, with or without the dot at its end."""
-    return any(name.startswith(f"{prefix.rstrip('.')}.") for name in state)
 
 
 def behind(state: State, prefix: str, where: str) -> State:
@@ -86,8 +76,7 @@ def without_common_prefix(state: State, wanted: Sequence[str], where: str) -> St
     plain = [prefix for prefix in copies if not _is_average(prefix)]
     if len(plain) > 1 and "" not in plain:
         raise CheckpointError(
-            f"{where} holds the weights more than once, behind {' and '.join(plain)}; choose by "
-            f"?prefix={plain[0].rstrip('.')}"
+            f"{where} holds the weights more than once, behind {' and '.join(plain)}; choose by ?prefix={plain[0]}"
         )
     chosen, *others = [""] + [prefix for prefix in copies if prefix] if "" in copies else copies
     _tell(state, chosen, others, where)
@@ -125,6 +114,5 @@ def _tell(state: State, chosen: str, copies: Sequence[str], where: str) -> None:
         )
     left = [name for name in state if chosen and not name.startswith((chosen, *copies))]
     if left:
-        log.warning(
-            "%s: the weights behind %s are taken; %d others are not (%s)", where, chosen, len(left), some_of(left)
-        )
+        shown = ", ".join(left[:_SHOWN]) + (", ..." if len(left) > _SHOWN else "")
+        log.warning("%s: the weights behind %s are taken; %d others are not (%s)", where, chosen, len(left), shown)

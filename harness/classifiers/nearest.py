@@ -56,12 +56,11 @@ class _WithoutNumbers(TorchFunctionMode):
         return func(*args, **options)
 
 
-def nearest_architecture(state: State, named: str = "") -> str:
+def nearest_architecture(state: State) -> str:
     """Say which architecture has the names and shapes of a state.
 
     Args:
         state: Tensors by name.
-        named: The spec of the architecture that they do not fit; where that is the nearest, it is not named again.
 
     Returns:
         A sentence that ends a message; empty where none comes near.
@@ -77,11 +76,7 @@ def nearest_architecture(state: State, named: str = "") -> str:
             matching = sum(shapes.get(each) == shape for each, shape in found.items()) / max(len(found), len(shapes))
             if matching > share:
                 best, share = name, matching
-    if share < _SHARE:
-        return ""
-    if best == named:
-        return "no other architecture is nearer, so the file is not whole, or of a changed one; save it anew"
-    return f"nearest: {best}, with {math.floor(100 * share)} % of its tensors"
+    return f"nearest: {best}, with {math.floor(100 * share)} % of its tensors" if share >= _SHARE else ""
 
 
 def _torchvision(found: Shapes, like: str) -> Iterator[tuple[str, Shapes]]:

@@ -1,7 +1,7 @@
 """The logits among what a model gives: tensors in tuples, mappings, dataclasses or outputs of Hugging Face's kind."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ def logits_among(answer: Any, shape: tuple[int, int], output: str | None, name: 
     Args:
         answer: What it gives: a tensor, or several by place, key or attribute.
         shape: Of the logits, (n, classes).
-        output: The place, key or attribute that a spec names, of answers within answers joined by dots (`out.1`); None
-            to take what is called `logits`, or else the only tensor of that shape.
+        output: The place, key or attribute that a spec names; None to take what is called `logits`, or else the only
+            tensor of that shape.
         name: What errors call the classifier.
 
     Raises:
@@ -24,7 +24,7 @@ def logits_among(answer: Any, shape: tuple[int, int], output: str | None, name: 
     """
     if output is None and isinstance(answer, torch.Tensor):
         return answer
-    parts = dict(_leaves(answer))
+    parts = _parts(answer)
     if not parts:
         if output is not None and isinstance(answer, torch.Tensor):
             raise ClassifierError(f"{name} gives one tensor of shape {tuple(answer.shape)}; leave out ?output={output}")
@@ -44,16 +44,6 @@ def logits_among(answer: Any, shape: tuple[int, int], output: str | None, name: 
             f"?output=KEY, such as ?output={key}"
         )
     return fitting[0]
-
-
-def _leaves(answer: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Take an answer apart, and the answers within it."""
-    for name, part in _parts(answer).items():
-        is_nested = isinstance(part, Mapping | tuple | list) or dataclasses.is_dataclass(part)
-        if is_nested and len(_parts(part)):
-            yield from _leaves(part, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", part
 
 
 def _parts(answer: Any) -> dict[str, Any]:

@@ -22,10 +22,6 @@ _NAMES = {
 Triple = tuple[float, float, float]
 
 
-CLASSES = 1000
-"""ImageNet's, which claims are about."""
-
-
 @dataclass(frozen=True)
 class Preprocessing:
     """How a classifier wants its images.
@@ -44,7 +40,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: Triple = (0.485, 0.456, 0.406)
     std: Triple = (0.229, 0.224, 0.225)
-    classes: int = CLASSES
+    classes: int = 1000
 
 
 @dataclass(frozen=True)
@@ -106,11 +102,6 @@ def parse_spec(text: str) -> Spec:
         raise UsageError(f"{text!r} lacks its program; name the file: program:{name}@FILE")
     preprocessing, others = _query(text, query)
     return Spec(text, source, name, weights or None, preprocessing, **others)
-
-
-def typed(value: object) -> str:
-    """Write a value of preprocessing as a spec has it: numbers separated by commas, to six digits."""
-    return ",".join(f"{each:.6g}" for each in value) if isinstance(value, tuple) else str(value)
 
 
 def split_specs(text: str) -> list[str]:

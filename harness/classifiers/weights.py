@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.classifiers.disk import NotWhole, file_sha256, unchanged
-from harness.classifiers.names import State, behind, flattened, has_prefix, some_of, without_common_prefix
+from harness.classifiers.disk import file_sha256, unchanged
+from harness.classifiers.names import State, behind, flattened, without_common_prefix
 from harness.errors import CheckpointError, DataMissing
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 # Under what a checkpoint keeps its weights, and an average of them, which is taken where there is nothing else.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-_PRECISIONS = {
-    **{"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"},
-    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"), "fp8"),
-}
+_SHOWN = 3
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 _QUANTISED = re.compile(r"_packed_params|\.(zero_point|weight_scale|qweight|qzeros|SCB|quant_state\.\w+)$")
 
 log = logging.getLogger(__name__)
@@ -83,9 +81,8 @@ def read_state(path: Path, prefix: str | None = None) -> State:
 
     Args:
         path: The file.
-        prefix: How the names of the wanted tensors begin, those of entries around them included (`state_dict_ema`,
-            `state_dict.student`) or with what is taken off them (`student`); None for what the file keeps its weights
-            under.
+        prefix: How the names of the wanted tensors begin, those of entries around them included: `student`,
+            `state_dict_ema`; None for what the file keeps its weights under.
 
     Raises:
         CheckpointError: There is no such file, it can't be read, is being written, is quantised, holds no tensors or
@@ -93,21 +90,8 @@ def read_state(path: Path, prefix: str | None = None) -> State:
     """
     with unchanged(path):
         loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    state = _behind(path, loaded, prefix) if prefix else _tensors(path, _unwrapped(path, loaded))
+    state = behind(flattened(loaded), prefix, str(path)) if prefix else _tensors(path, _unwrapped(path, loaded))
     _refuse_quantised(state, str(path))
-    return _unmarked(state)
-
-
-def _behind(path: Path, loaded: Any, prefix: str) -> State:
-    """Give what is behind a prefix: of all names, or of those that are left when what weights are wrapped in is off."""
-    state = flattened(loaded)
-    if not has_prefix(state, prefix):
-        state |= _unmarked(flattened(_unwrapped(path, loaded)))
-    return behind(state, prefix, str(path))
-
-
-def _unmarked(state: State) -> State:
-    """Take off the marks of torch.compile and of DataParallel."""
     state = {re.sub(r"(^|\.)_orig_mod\.", r"\1", name): tensor for name, tensor in state.items()}
     while state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -127,8 +111,8 @@ def _unwrapped(path: Path, loaded: Any) -> Any:
     return loaded[found[0]]
 
 
-def load_state(module: "nn.Module", state: State, where: str, classes: int | None = None) -> None:
-    """Put tensors into a module; what has fewer bits is widened to the module's own.
+def load_state(module: "nn.Module", state: State, where: str) -> None:
+    """Put tensors into a module; half precision is widened to the module's own.
 
     Names may all lie behind a prefix, such as `backbone.`, and others beside them, which is told in the log.
 
@@ -136,7 +120,6 @@ def load_state(module: "nn.Module", state: State, where: str, classes: int | Non
         module: The architecture.
         state: Tensors by name.
         where: What the message calls them, e.g. the file.
-        classes: How many classes a spec says that there are; None where it says nothing.
 
     Raises:
         Misfit: Names are missing or too many, shapes differ, or whole numbers stand where weights belong; each kind
@@ -145,7 +128,7 @@ def load_state(module: "nn.Module", state: State, where: str, classes: int | Non
             copies of the weights.
     """
     own = module.state_dict()
-    state = without_common_prefix(_widened(state), [name for name in own if not _is_counter(name)], where)
+    state = without_common_prefix(state, [name for name in own if not _is_counter(name)], where)
     missing = [name for name in own if name not in state and not _is_counter(name)]
     extra = [name for name in state if name not in own]
     misshapen = [name for name in own if name in state and state[name].shape != own[name].shape]
@@ -153,12 +136,12 @@ def load_state(module: "nn.Module", state: State, where: str, classes: int | Non
         name for name in own if name in state and own[name].is_floating_point() and not state[name].is_floating_point()
     ]
     if misshapen and not missing and not extra:
-        _tell_classes({name: (own[name].shape, state[name].shape) for name in misshapen}, where, classes)
+        _tell_classes({name: (own[name].shape, state[name].shape) for name in misshapen}, where)
     shapes = [f"{name} is {_shape(state[name])} instead of {_shape(own[name])}" for name in misshapen]
     wrong = {"missing": missing, "unexpected": extra, "misshapen": shapes, "not in floating point": whole}
     if any(wrong.values()):
-        details = "; ".join(f"{len(names)} {word} ({some_of(names)})" for word, names in wrong.items() if names)
-        raise Misfit(f"{where} does not fit the architecture: {details}")
+        details = "; ".join(f"{len(names)} {word} ({_some(names)})" for word, names in wrong.items() if names)
+        raise Misfit(f"{where} does not fit the architecture: {details}; check the name before @")
     # What is infinite in the architecture itself, such as a mask, is so on purpose.
     require_finite_weights({name: it for name, it in state.items() if own[name].isfinite().all()}, where)
     # Its own state dict, filled, carries the versions that some architectures ask for; safetensors keep none.
@@ -166,19 +149,11 @@ def load_state(module: "nn.Module", state: State, where: str, classes: int | Non
     module.load_state_dict(own)
 
 
-def _widened(state: State) -> State:
-    """Widen numbers of 8 bits, of which torch can hardly do anything."""
-    return {
-        name: tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
-        for name, tensor in state.items()
-    }
-
-
 def _is_counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _tell_classes(shapes: "Mapping[str, tuple[torch.Size, torch.Size]]", where: str, asked: int | None) -> None:
+def _tell_classes(shapes: "Mapping[str, tuple[torch.Size, torch.Size]]", where: str) -> None:
     """Raise if two architectures differ in nothing but how many classes their last layer has."""
     firsts = {(own[0], found[0]) for own, found in shapes.values() if own and found and own[1:] == found[1:]}
     if len(firsts) != 1 or not all(own[1:] == found[1:] for own, found in shapes.values()):
@@ -186,16 +161,14 @@ def _tell_classes(shapes: "Mapping[str, tuple[torch.Size, torch.Size]]", where: 
     ((classes, found),) = firsts
     if classes not in (1000, 1001) and found not in (1000, 1001):
         return
-    if found == asked:
-        hint = f"the spec says {asked} too, so have the architecture built with {asked}"
-    elif found == 1001:
+    if found == 1001:
         hint = "if class 0 is background, add ?classes=1001"
-    elif found >= 1000:
-        hint = "say which are ImageNet's by ?wnids=FILE" if found > 1000 else "leave out ?classes="
+    elif found > 1000:
+        hint = "say which are ImageNet's by ?wnids=FILE"
     else:
-        hint = "claims are about all of ImageNet's 1000, so it can't be asked"
+        hint = "it takes one of ImageNet's 1000 classes"
     raise CheckpointError(
-        f"{where} has {found} classes ({some_of(list(shapes))}), and the architecture {classes}; {hint}"
+        f"{where} has {found} classes ({', '.join(list(shapes)[:_SHOWN])}), expected {classes}; {hint}"
     )
 
 
@@ -205,17 +178,16 @@ def require_finite_weights(state: "Mapping[str, torch.Tensor]", where: str) -> N
     Raises:
         CheckpointError: One is NaN or infinite; says how many, and in which tensors.
     """
-    weights = {name: tensor for name, tensor in _widened(dict(state)).items() if tensor.is_floating_point()}
-    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in weights.items()}
+    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items() if tensor.is_floating_point()}
     broken = [name for name, count in counts.items() if count]
     if broken:
         raise CheckpointError(
-            f"{where} holds {sum(counts.values()):,} NaN or infinite numbers, in {some_of(broken)}; get it again"
+            f"{where} holds {sum(counts.values()):,} NaN or infinite numbers, in {_some(broken)}; get it again"
         )
 
 
 def precision_of(dtypes: "Iterable[torch.dtype]") -> str:
-    """Say in what precision weights lie: `fp32`, `fp16`, `bf16`, `fp8` or `fp64`; `mixed` where it is not one for all.
+    """Say in what precision weights lie: `fp32`, `fp16`, `bf16` or `fp64`; `mixed` where it is not one for all.
 
     Whole numbers, such as counters of batch norms, have no part in it; `fp32` where there is nothing else.
     """
@@ -228,8 +200,8 @@ def _refuse_quantised(state: "Mapping[str, object]", where: str) -> None:
     names = [name for name, value in state.items() if _QUANTISED.search(name) or getattr(value, "is_quantized", False)]
     if names:
         raise CheckpointError(
-            f"{where} holds quantised weights ({some_of(names)}), which no plain architecture has; export the "
-            "classifier as a TorchScript program instead, or dequantise it"
+            f"{where} holds quantised weights ({_some(names)}), which no plain architecture has; export the classifier "
+            "as a TorchScript program instead, or dequantise it"
         )
 
 
@@ -239,7 +211,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except Exception as error:  # of safetensors, of the disk, or of a type of number that torch does not have
-        raise NotWhole(f"{path} is no whole safetensors file ({_one_line(error)}); get it again") from error
+        raise CheckpointError(f"{path} is no whole safetensors file ({_one_line(error)}); get it again") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -252,23 +224,23 @@ def _read_pickle(path: Path) -> Any:
             warnings.filterwarnings("ignore", "TypedStorage is deprecated", UserWarning)  # of quantised tensors
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in nearly any exception
-        raise _unreadable(path, error) from error
+        raise CheckpointError(f"{path} {_unreadable(path, error)}") from error
 
 
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
+def _unreadable(path: Path, error: Exception) -> str:
     """Say why torch can't read a pickle as tensors alone, and what to do."""
     reason = _one_line(error)
     refused = "refused, nothing of it was run: save its state_dict alone, best as safetensors"
     if "TorchScript" in reason:
-        return CheckpointError(f"{path} is a TorchScript archive, which holds code; {refused}")
+        return f"is a TorchScript archive, which holds code; {refused}"
     if code := re.search(r"GLOBAL (\S+)", reason):
-        return CheckpointError(f"{path} needs code to load ({code[1]}); {refused}")
+        return f"needs code to load ({code[1]}); {refused}"
     if not _begins_like_a_checkpoint(path):
-        return CheckpointError(f"{path} is not a checkpoint; expected safetensors or a torch.save of tensors")
+        return "is not a checkpoint; expected safetensors or a torch.save of tensors"
     if isinstance(error, pickle.UnpicklingError):
         reason = reason.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0]
-        return CheckpointError(f"{path} is no pickle of tensors alone ({reason}); {refused}")
-    return NotWhole(f"{path} is no whole checkpoint ({reason}); get it again")
+        return f"is no pickle of tensors alone ({reason}); {refused}"
+    return f"is no whole checkpoint ({reason}); get it again"
 
 
 def _one_line(error: Exception) -> str:
@@ -293,7 +265,7 @@ def _tensors(path: Path, loaded: Any) -> State:
     ]
     if odd:
         raise CheckpointError(
-            f"{path} holds more than tensors ({some_of(odd)}); save the state_dict alone, or under one of "
+            f"{path} holds more than tensors ({_some(odd)}); save the state_dict alone, or under one of "
             f"{', '.join((*WRAPPERS, *AVERAGES))}, or name its entry by ?prefix="
         )
     return dict(loaded)
@@ -301,3 +273,7 @@ def _tensors(path: Path, loaded: Any) -> State:
 
 def _shape(tensor: "torch.Tensor") -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

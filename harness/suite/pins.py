@@ -63,23 +63,14 @@ class Pin:
         for spec, label in provenance.labels.items():
             protocol = protocol.replace(spec, label)
         estimate = figure.estimate
-        # Of stimuli, about every second one is decided for its shape or its texture.
-        counted = estimate.images // 2 if figure.metric == "shape_bias" else estimate.images
-        tolerance = tolerance_of(estimate, attacked=attacked, images=counted)
-        return cls(estimate.value, tolerance, estimate.images, protocol, provenance)
+        return cls(estimate.value, tolerance_of(estimate, attacked=attacked), estimate.images, protocol, provenance)
 
 
-def tolerance_of(estimate: Estimate, *, attacked: bool = False, images: int | None = None) -> float:
-    """Derive how far a later estimate may lie from this one: a share of the interval's half-width, or one image.
-
-    Args:
-        estimate: This one.
-        attacked: Whether it was measured under an attack.
-        images: Of how many images it is the mean; None for all that were looked at.
-    """
+def tolerance_of(estimate: Estimate, *, attacked: bool = False) -> float:
+    """Derive how far a later estimate may lie from this one: a share of the interval's half-width, or one image."""
     if estimate.is_exact:
         return TOLERANCE
-    an_image = 1.5 / (images or estimate.images)
+    an_image = 1.5 / estimate.images
     if estimate.interval is None:
         return an_image * max(1.0, abs(estimate.value))
     half = (estimate.high - estimate.low) / 2

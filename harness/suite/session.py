@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from harness import changed, likeness, pinfile, references
+from harness import changed, likeness, references
 from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.tensors import differences
@@ -426,21 +426,7 @@ class SuiteSession:
         if self.decides:
             return "--decide looks at as many images as decide claims, and pins are of all that are asked for"
         path = location_of(item)
-        if self._records_pins:
-            return ""
-        return self._of_other_settings(path) if path.exists() else unpinned(path)
-
-    def _of_other_settings(self, path: Path) -> str:
-        """Say that no pin of a file can be compared, whatever is measured; empty where one may, or it can't be read."""
-        settings = self.request.settings
-        try:
-            pins = pinfile.read(path)
-        except DataError:  # told where it is compared with
-            return ""
-        other = pinfile.other_settings(pins, {"precision": settings.precision, "seed": str(settings.seed)})
-        return (
-            f"{path.parent.name}/{path.name} is pinned with {other}; pin anew with --snapshot-update" if other else ""
-        )
+        return "" if self._records_pins or path.exists() else unpinned(path)
 
     def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
         """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""

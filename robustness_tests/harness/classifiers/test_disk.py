@@ -61,20 +61,6 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         check_file(path)
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_what_is_not_whole_may_still_be_being_written_if_it_is_new(tmp_path, suffix):
-    import torch
-    from safetensors.torch import save_file
-
-    path = tmp_path / f"w{suffix}"
-    content = {"a": torch.arange(1000.0)}
-    save_file(content, path) if suffix == ".safetensors" else torch.save(content, path)
-    path.write_bytes(path.read_bytes()[:-200])
-    assert refusal(path).endswith("; get it again, or wait, if it is still being written: it was changed just now")
-    os.utime(path, ns=(0, path.stat().st_mtime_ns - 120 * 10**9))
-    assert refusal(path).endswith("; get it again")
-
-
 def growing(path):
     with path.open("ab") as file:
         file.write(b"more")

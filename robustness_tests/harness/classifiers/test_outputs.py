@@ -46,21 +46,9 @@ def forms():
     yield "dataclass", lambda: Answer(features(), logits())
     yield "object", lambda: Plain(a=features(), b=logits(), c=3)
     yield "loss-first", lambda: (features().sum(), logits())
-    yield "nested", lambda: {"out": (features(), logits())}
-    yield "deeply", lambda: [{"a": [features(), {"b": logits()}]}]
 
 
 FORMS = dict(forms())
-
-
-def test_a_part_of_a_part_is_named_by_dots():
-    import torch
-
-    answer = {"out": (2 * logits(), logits()), "aux": [logits()]}
-    for output, factor in (("out.0", 2), ("out.1", 1), ("aux.0", 1)):
-        assert torch.equal(logits_among(answer, SHAPE, output, "it"), factor * logits())
-    with pytest.raises(ClassifierError, match=r"expected one: out\.0 \(2, 1000\), .* such as \?output=out\.0"):
-        logits_among(answer, SHAPE, None, "it")
 
 
 @pytest.mark.parametrize("form", FORMS)

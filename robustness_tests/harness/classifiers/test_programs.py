@@ -192,9 +192,7 @@ def test_a_program_holding_nan_is_refused(tmp_path):
 def test_a_cut_short_program_is_refused(program, share):
     data = program.read_bytes()
     program.write_bytes(data[: int(len(data) * share)])
-    line = refusal(CheckpointError, f"program:mine@{program}")
-    assert str(program) in line
-    assert program.suffix == ".onnx" or "is no whole program (its end is missing); get it again" in line
+    assert str(program) in refusal(CheckpointError, f"program:mine@{program}")
 
 
 def test_an_export_in_training_mode_is_refused(tmp_path):

@@ -12,14 +12,7 @@ import numpy as np
 import pytest
 
 from harness.classifiers.disk import file_sha256
-from harness.classifiers.weights import (
-    fetch,
-    load_state,
-    precision_of,
-    read_state,
-    require_finite_weights,
-    state_sha256,
-)
+from harness.classifiers.weights import fetch, load_state, precision_of, read_state, state_sha256
 from harness.errors import CheckpointError, DataMissing
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -76,20 +69,6 @@ def test_what_is_written_is_read_back(tmp_path, name, dtype):
     state = read_state(write(tmp_path / name, expected))
     assert equal({key: state[key] for key in expected}, expected)
     assert {tensor.dtype for tensor in state.values()} == {tensor.dtype for tensor in expected.values()}
-
-
-@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
-def test_numbers_of_8_bits_are_widened(tmp_path, name, kind):
-    import torch
-
-    module = small(norm=False)
-    narrow = {key: tensor.to(getattr(torch, kind)) for key, tensor in module.state_dict().items()}
-    state = read_state(write(tmp_path / name, narrow))
-    load_state(module, state, "w")
-    assert equal(module.state_dict(), {key: tensor.float() for key, tensor in narrow.items()})
-    assert precision_of(tensor.dtype for tensor in state.values()) == "fp8"
-    require_finite_weights(state, "w")
 
 
 def prefixed(state):
