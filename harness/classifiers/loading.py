@@ -25,7 +25,7 @@ from harness.classifiers.weights import (
     fetch,
     load_state,
     precision_of,
-    read_state,
+    read_state_and_place,
     require_finite_weights,
     state_sha256,
 )
@@ -83,12 +83,13 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
         require_finite_weights(model.state_dict(), spec.text)
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
     with unchanged(file):
-        state = read_state(file, spec.prefix)
+        state, before = read_state_and_place(file, spec.prefix)
         sha256 = file_sha256(file)
     try:
-        load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
+        named = _renamed(state) if spec.source == "torchvision" else state
+        load_state(model, named, str(file), before=before, asked=spec.preprocessing.classes)
     except Misfit as error:
-        raise _suggesting(error, state) from error
+        raise _suggesting(error, state, model) from error
     return Classifier.freeze(spec, model, sha256, device, precision_of(each.dtype for each in state.values()))
 
 
@@ -118,11 +119,11 @@ def _load_program(spec: Spec, file: Path, device: str) -> "Classifier":
     return Classifier.freeze(spec, program, sha256, device, program.weights_precision)
 
 
-def _suggesting(error: Misfit, state: State) -> CheckpointError:
-    """Add to what does not fit which architecture does."""
+def _suggesting(error: Misfit, state: State, named: "nn.Module") -> CheckpointError:
+    """Add to what does not fit which architecture does, or fits better than the one that was named."""
     from harness.classifiers.nearest import nearest_architecture
 
-    nearest = nearest_architecture(_renamed(state))
+    nearest = nearest_architecture(_renamed(state), named.state_dict())
     return CheckpointError(f"{error}; {nearest}") if nearest else error
 
 
