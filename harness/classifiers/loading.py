@@ -22,9 +22,11 @@ from harness.classifiers.names import State
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.weights import (
     Misfit,
+    begins_like_weights,
     fetch,
     load_state,
     precision_of,
+    read_state,
     read_state_and_place,
     require_finite_weights,
     state_sha256,
@@ -69,8 +71,12 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     if file and program_kind(file):
         return _load_program(spec, file, device)
     if spec.source == "program":
+        assert file is not None
+        if not begins_like_weights(file):
+            raise CheckpointError(f"{file} is no program; expected TorchScript, torch.export or ONNX")
+        read_state(file)  # says what is wrong with a file that is cut short or needs code to load
         raise CheckpointError(
-            f"{file} is no program (TorchScript, torch.export or ONNX); for a file of weights name its architecture, "
+            f"{file} is no program (TorchScript, torch.export or ONNX) but a file of weights; name its architecture, "
             "such as torchvision:NAME@FILE"
         )
     file = file or _published_file(spec)

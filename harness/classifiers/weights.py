@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.classifiers.disk import file_sha256, unchanged
+from harness.classifiers.disk import file_sha256, get_again, unchanged
+from harness.classifiers.kinds import is_archive
 from harness.classifiers.names import State, behind, flattened, without_common_prefix
 from harness.errors import CheckpointError, DataMissing, some
 
@@ -278,6 +279,11 @@ def _refuse_quantised(state: "Mapping[str, object]", where: str) -> None:
         )
 
 
+def begins_like_weights(path: Path) -> bool:
+    """Tell safetensors, and what torch.save writes, from files of other kinds."""
+    return _is_safetensors(path) or _begins_like_a_checkpoint(path)
+
+
 def _is_safetensors(path: Path) -> bool:
     """Tell safetensors, a length and a JSON object, from pickles: by what is in a file, else by its name."""
     with path.open("rb") as file:
@@ -293,7 +299,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except Exception as error:  # of safetensors, of the disk, or of a type of number that torch does not have
-        raise CheckpointError(f"{path} is no whole safetensors file ({_one_line(error)}); get it again") from error
+        raise CheckpointError(f"{path} is no whole safetensors file ({_one_line(error)}); {get_again(path)}") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -314,7 +320,11 @@ def _read_pickle(path: Path) -> Any:
 def _unreadable(path: Path, error: Exception) -> str:
     """Say why torch can't read a pickle as tensors alone, and what to do."""
     reason = _one_line(error)
-    refused = "refused, nothing of it was run: save its state_dict alone, best as safetensors"
+    refused = (
+        "refused, nothing of it was run: save its state_dict alone, best as safetensors, and name its architecture "
+        "before @, or export it whole by torch.export.save(torch.export.export(model.eval(), (images,)), 'FILE.pt2') "
+        "and name it program:LABEL@FILE.pt2"
+    )
     if "TorchScript" in reason:
         return f"is a TorchScript archive, which holds code; {refused}"
     if code := re.search(r"GLOBAL (\S+)", reason):
@@ -324,7 +334,9 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         reason = reason.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0]
         return f"is no pickle of tensors alone ({reason}); {refused}"
-    return f"is no whole checkpoint ({reason}); get it again"
+    if _begins_with(path, b"PK") and not is_archive(path):
+        reason = "the end of its archive is missing"
+    return f"is no whole checkpoint or program, cut short or damaged ({reason}); {get_again(path)}"
 
 
 def _one_line(error: Exception) -> str:
@@ -333,8 +345,12 @@ def _one_line(error: Exception) -> str:
 
 def _begins_like_a_checkpoint(path: Path) -> bool:
     """Tell a zip archive or a pickle of torch.save from anything else, such as a web page."""
+    return _begins_with(path, b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def _begins_with(path: Path, *starts: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+        return file.read(2) in starts
 
 
 def _tensors(path: Path, loaded: Any, before: str) -> State:

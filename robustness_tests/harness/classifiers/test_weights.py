@@ -154,6 +154,7 @@ def test_a_whole_module_is_refused_by_the_name_of_its_class(tmp_path):
     assert "torch.nn.modules" in line
     assert "needs code to load" in line
     assert "save its state_dict alone" in line
+    assert "torch.export.save(torch.export.export(model.eval(), (images,)), 'FILE.pt2')" in line
 
 
 def test_a_torchscript_archive_is_refused_with_the_reason(tmp_path):
