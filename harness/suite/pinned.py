@@ -64,8 +64,11 @@ class PinnedFigures(SnapshotAssertion):
         assert isinstance(extension, Pins)
         extension.updates, extension.is_whole, extension.unmeasured = self.update_snapshots, self.is_whole, unmeasured
         if not found and not self.is_whole:
+            why = "; ".join(dict.fromkeys(unmeasured.values()))
             raise NotMeasured(
-                "; ".join(dict.fromkeys(unmeasured.values())) or "nothing is measured to hold against pins"
+                f"none of {', '.join(unmeasured)} can be measured, to pin or to compare: {why}"
+                if unmeasured
+                else "nothing is measured to hold against pins"
             )
         place = self.num_executions
         is_new = getattr(self, "update_new_snapshots_only", False) and not path.exists()
@@ -138,7 +141,8 @@ class PinnedFigures(SnapshotAssertion):
 
 def unpinned(path: Path) -> str:
     """Say that there is nothing to compare with, and what to do."""
-    return f"no figures are pinned in {path.parent.name}/{path.name} yet; pin them with --snapshot-update"
+    place = f"{path.parent.name}/{path.name}"
+    return f"no figures are pinned in {place} yet; --snapshot-update measures and pins those that the data allows"
 
 
 def _by_reason(rows: Sequence[pinfile.Row]) -> list[str]:

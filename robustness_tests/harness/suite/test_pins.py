@@ -104,8 +104,9 @@ def test_what_is_not_pinned_is_a_failure_that_says_what_to_type(pins_project):
 def test_studies_on_named_classifiers_are_compared_where_something_is_pinned(pins_project):
     result = pins_project("-rs", study="paper")
     result.assert_outcomes(skipped=2)
-    assert "no figures are pinned in test_it/test_numbers[paper-a].json yet; pin them with --snapshot-update" in (
-        result.stdout.str()
+    assert (
+        "no figures are pinned in test_it/test_numbers[paper-a].json yet; --snapshot-update measures and pins those"
+        in (result.stdout.str())
     )
     assert not pins_project.folder.exists()
     pins_project("--snapshot-update", study="paper", missing="top1").assert_outcomes(passed=2)
@@ -114,7 +115,7 @@ def test_studies_on_named_classifiers_are_compared_where_something_is_pinned(pin
     result.stdout.fnmatch_lines(["test_numbers[[]paper-a] is not compared with its pin: top1: not pinned"])
     result = pins_project("-rs", study="paper", missing="mce top1")
     result.assert_outcomes(skipped=2)
-    assert "no folder of it" in result.stdout.str()
+    assert "none of mce, top1 can be measured, to pin or to compare: no folder of it" in result.stdout.str()
     pins_project(study="paper", mce=0.9).assert_outcomes(failed=2)
 
 
