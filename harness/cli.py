@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 from harness import data_cli, records_cli, references
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
+from harness.benchmarks.classes import CLASSES
 from harness.classifiers.spec import Spec, parse_spec
 from harness.diagnosis import FEWEST_IMAGES, Diagnosis, is_at_chance
 from harness.errors import DataError, DataMissing, HarnessError, NotMeasured, TooFewImages, UsageError, unknown
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
-from harness.readings import CLASSES
 from harness.records.store import RecordStore
 from harness.scores import Score, main_score, scores_of
 from harness.studies.live import Laboratory

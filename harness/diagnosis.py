@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmarks.batches import batches, watching_decoders
+from harness.benchmarks.classes import CLASSES
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
 from harness.engines.memory import keep_freed_memory
 from harness.readings import (
     AS_NOW,
-    CLASSES,
     Classes,
     InputReading,
     OutputReading,

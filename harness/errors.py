@@ -5,9 +5,9 @@ harness catches `HarnessError`, prints the line and exits; nothing else is ever 
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-_LISTED = 20
+_LISTED, _SOME = 20, 3
 
 
 class HarnessError(Exception):
@@ -98,6 +98,15 @@ class RecordsError(HarnessError):
 def in_one_line(error: Exception) -> str:
     """Say what somebody else's code raised: its type and the first line of its message."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first three of many names.
+
+    >>> some(["a", "b", "c", "d"])
+    'a, b, c, ...'
+    """
+    return ", ".join(names[:_SOME]) + (", ..." if len(names) > _SOME else "")
 
 
 def known_nearest_first(word: str, known: Iterable[str]) -> list[str]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarks.classes import CLASSES
 from harness.benchmarks.images import Fitting
-from harness.classifiers.spec import Preprocessing, Spec, Triple
-
-CLASSES = 1000
+from harness.classifiers.spec import Preprocessing, Spec, Triple, typed
 
 Classes = NDArray[np.int64]
 
@@ -117,7 +116,7 @@ def other_inputs(spec: Spec, *, can_resize: bool) -> list[InputReading]:
 
 def _other_normalisations(spec: Spec) -> Iterator[InputReading]:
     now = spec.preprocessing
-    given = f"pixels normalised by mean={_spelt(now.mean)} and std={_spelt(now.std)}"
+    given = f"pixels normalised by mean={typed(now.mean)} and std={typed(now.std)}"
     others = {}
     for name, (mean, std, described) in _NORMALISATIONS.items():
         if np.allclose((mean, std), (now.mean, now.std), rtol=0.02, atol=1e-4):
@@ -128,7 +127,7 @@ def _other_normalisations(spec: Spec) -> Iterator[InputReading]:
         words = f"it takes {described}, and is given {given}"
         if name == "not normalised":
             words += " (normalised twice, if it does so itself)"
-        remedy = f"write its spec as {respelt(spec, mean=_spelt(mean), std=_spelt(std))}"
+        remedy = f"write its spec as {respelt(spec, mean=typed(mean), std=typed(std))}"
         yield InputReading(name, words, remedy, replace(now, mean=mean, std=std))
 
 
@@ -139,7 +138,7 @@ def _other_channels(spec: Spec) -> Iterator[InputReading]:
     yield InputReading(
         "BGR in 0-255 less the mean",
         "it takes images as Caffe's networks do: BGR in 0..255 less the mean",
-        f"{swap}, and write its spec as {respelt(spec, mean=_spelt(mean), std=_spelt(std))}",
+        f"{swap}, and write its spec as {respelt(spec, mean=typed(mean), std=typed(std))}",
         replace(spec.preprocessing, mean=mean, std=std),
         True,
     )
@@ -212,7 +211,3 @@ def respelt(spec: Spec, **keys: object) -> str:
     body, _, query = spec.text.partition("?")
     given = dict(pair.split("=", 1) for pair in query.split("&") if pair)
     return f"{body}?{'&'.join(f'{key}={value}' for key, value in (given | keys).items())}"
-
-
-def _spelt(numbers: Triple) -> str:
-    return ",".join(f"{number:.6g}" for number in numbers)

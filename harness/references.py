@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.classifiers.loading import identity
-from harness.classifiers.spec import Preprocessing, parse_spec
+from harness.classifiers.spec import Preprocessing, parse_spec, typed
 from harness.classifiers.tensors import TensorSummary
 from harness.errors import DataError, NotMeasured, UsageError, known_nearest_first, unknown
 from harness.files import replace_whole
@@ -135,10 +135,7 @@ def check_name(name: str) -> str:
 
 def preprocessing_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Write how a classifier wants its images as a spec has it, e.g. `{"mean": "0.5,0.5,0.5", ...}`."""
-    return {
-        key: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for key, value in asdict(preprocessing).items()
-    }
+    return {key: typed(value, exact=True) for key, value in asdict(preprocessing).items()}
 
 
 def require_free(path: Path, *, replace: bool) -> None:

@@ -56,7 +56,11 @@ def test_alexnet_top5_distances_are_the_pinned_ones(study, normaliser, verdict, 
 
     These are met within 0.1 points each: nothing but another decoder of videos may lie between them.
     """
-    require(study.is_whole("imagenet-p"), "AlexNet's distances are pinned from all of ImageNet-P, and these are others")
+    require(
+        study.is_whole("imagenet-p"),
+        "AlexNet's top-5 distances are pinned from all published sequences of ImageNet-P, and what lies here is a "
+        "part of them or was generated; get all by python -m harness fetch imagenet-p, and leave out --images",
+    )
     flips, known = study.flip_probabilities(normaliser), recorded.alexnet_flip_probabilities()
     figure = study.figure(MFR, normaliser)
     each = [

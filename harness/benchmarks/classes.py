@@ -5,6 +5,9 @@ import functools
 from importlib import resources
 from typing import NamedTuple
 
+CLASSES = 1000
+"""How many classes ImageNet has."""
+
 
 class _Class(NamedTuple):
     wnid: str

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from harness.benchmarks.classes import CLASSES
 from harness.classifiers.outputs import logits_among
-from harness.classifiers.weights import precision_of
+from harness.classifiers.weights import class_hint, precision_of
 from harness.errors import ClassifierError
 
 if TYPE_CHECKING:
     from harness.classifiers.spec import Spec
-
-CLASSES = 1000
 
 
 class Normalised(nn.Module):
@@ -73,10 +72,8 @@ class Normalised(nn.Module):
         if shape[:1] != expected[:1] or len(shape) != 2:
             raise ClassifierError(f"{self._name} gives logits of shape {shape}, expected {expected}")
         if shape != expected:
-            hint = "; if class 0 is background, add ?classes=1001" if shape[1] == CLASSES + 1 else ""
-            if shape[1] > CLASSES + 1:
-                hint = "; say which are ImageNet's by ?wnids=FILE"
-            raise ClassifierError(f"{self._name} gives {shape[1]} logits an image, expected {self._classes}{hint}")
+            found = f"{self._name} gives {shape[1]} logits an image"
+            raise ClassifierError(f"{found}, the spec asks for {self._classes}; {class_hint(shape[1])}")
         return logits
 
     def of_imagenet(self, logits: torch.Tensor) -> torch.Tensor:

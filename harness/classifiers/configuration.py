@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from harness.classifiers.spec import INTERPOLATIONS, Preprocessing
+from harness.classifiers.spec import INTERPOLATIONS, Preprocessing, typed
 
 _TOLERANCE = 1e-3
 
@@ -33,12 +33,8 @@ def differences(preprocessing: Preprocessing, configuration: Mapping[str, Any]) 
     asked = configuration.get("interpolation")
     if asked in INTERPOLATIONS and asked != preprocessing.interpolation:
         wanted["interpolation"] = asked
-    return {key: (_typed(value), _typed(getattr(preprocessing, key))) for key, value in wanted.items()}
+    return {key: (typed(value), typed(getattr(preprocessing, key))) for key, value in wanted.items()}
 
 
 def _is_other(asked: Any, own: tuple[float, ...]) -> bool:
     return any(abs(one - other) > _TOLERANCE for one, other in zip(asked, own, strict=True))
-
-
-def _typed(value: Any) -> str:
-    return ",".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from harness.errors import CheckpointError
 
 _LFS_POINTER = b"version https://git-lfs"
+# Files that were written to within so many seconds may still be growing.
+_RECENT = 60
 _TEXT_STARTS = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
 
@@ -24,7 +27,7 @@ def check_file(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"no weights file {path}; check the path after @")
     if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty; get it again")
+        raise CheckpointError(f"{path} is empty; {get_again(path)}")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -35,6 +38,15 @@ def check_file(path: Path) -> Path:
     if start.lstrip().lower().startswith(_TEXT_STARTS):
         raise CheckpointError(f"{path} is not a checkpoint but a web page; look into it, and get the file again")
     return path
+
+
+def get_again(path: Path) -> str:
+    """Say what to do about a file that is not whole: wait, where somebody has just written to it."""
+    _, modified = _size_and_time(path)
+    ago = time.time() - modified / 1e9
+    if ago > _RECENT:
+        return "get it again"
+    return f"get it again, or wait if it is still being written (it was written to {max(0, round(ago))} s ago)"
 
 
 @contextmanager

@@ -6,11 +6,19 @@ from pathlib import Path, PurePosixPath
 TORCHSCRIPT, EXPORTED, ONNX = "TorchScript archive", "torch.export program", "ONNX model"
 
 
+def is_archive(path: Path) -> bool:
+    """Tell whether a file ends as a zip archive does; one whose end is damaged is none."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # its end names places that are not there
+        return False
+
+
 def program_kind(path: Path) -> str | None:
     """Tell which program a file is: `TORCHSCRIPT`, `EXPORTED` or `ONNX`; None for weights, or whatever else it is."""
     if path.suffix.lower() == ".onnx":
         return ONNX
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         return None
     try:
         with zipfile.ZipFile(path) as archive:

@@ -22,10 +22,12 @@ from harness.classifiers.names import State
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.weights import (
     Misfit,
+    begins_like_weights,
     fetch,
     load_state,
     precision_of,
     read_state,
+    read_state_and_place,
     require_finite_weights,
     state_sha256,
 )
@@ -69,8 +71,12 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     if file and program_kind(file):
         return _load_program(spec, file, device)
     if spec.source == "program":
+        assert file is not None
+        if not begins_like_weights(file):
+            raise CheckpointError(f"{file} is no program; expected TorchScript, torch.export or ONNX")
+        read_state(file)  # says what is wrong with a file that is cut short or needs code to load
         raise CheckpointError(
-            f"{file} is no program (TorchScript, torch.export or ONNX); for a file of weights name its architecture, "
+            f"{file} is no program (TorchScript, torch.export or ONNX) but a file of weights; name its architecture, "
             "such as torchvision:NAME@FILE"
         )
     file = file or _published_file(spec)
@@ -83,12 +89,13 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
         require_finite_weights(model.state_dict(), spec.text)
         return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
     with unchanged(file):
-        state = read_state(file, spec.prefix)
+        state, before = read_state_and_place(file, spec.prefix)
         sha256 = file_sha256(file)
     try:
-        load_state(model, _renamed(state) if spec.source == "torchvision" else state, str(file))
+        named = _renamed(state) if spec.source == "torchvision" else state
+        load_state(model, named, str(file), before=before, asked=spec.preprocessing.classes)
     except Misfit as error:
-        raise _suggesting(error, state) from error
+        raise _suggesting(error, state, model) from error
     return Classifier.freeze(spec, model, sha256, device, precision_of(each.dtype for each in state.values()))
 
 
@@ -118,11 +125,11 @@ def _load_program(spec: Spec, file: Path, device: str) -> "Classifier":
     return Classifier.freeze(spec, program, sha256, device, program.weights_precision)
 
 
-def _suggesting(error: Misfit, state: State) -> CheckpointError:
-    """Add to what does not fit which architecture does."""
+def _suggesting(error: Misfit, state: State, named: "nn.Module") -> CheckpointError:
+    """Add to what does not fit which architecture does, or fits better than the one that was named."""
     from harness.classifiers.nearest import nearest_architecture
 
-    nearest = nearest_architecture(_renamed(state))
+    nearest = nearest_architecture(_renamed(state), named.state_dict())
     return CheckpointError(f"{error}; {nearest}") if nearest else error
 
 

@@ -2,10 +2,11 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import CheckpointError, known_nearest_first
+from harness.errors import CheckpointError, known_nearest_first, some
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 State = dict[str, "torch.Tensor"]
 
 _AVERAGE = re.compile(r"(^|[._])(ema|averaged?|teacher|shadow)(?=[._]|\d|$)|_ema(?=[._]|$)", re.IGNORECASE)
-_SHOWN = 3
 
 log = logging.getLogger(__name__)
 
@@ -54,32 +54,41 @@ def behind(state: State, prefix: str, where: str) -> State:
     return found
 
 
-def without_common_prefix(state: State, wanted: Sequence[str], where: str) -> State:
+def without_common_prefix(state: State, wanted: "Mapping[str, torch.Size]", where: str, before: str = "") -> State:
     """Take off what stands before all wanted names, and leave averages of the weights aside.
 
-    What is left aside is told in the log. Where the wanted names are not all there, whatever is before them, nothing is
-    changed.
+    What is left aside is told in the log. Where the wanted names are nowhere all there, what stands before most of them
+    is taken off, and nothing where it stands before half of them or fewer.
 
     Args:
         state: Tensors by name.
-        wanted: The names that an architecture wants.
+        wanted: The names that an architecture wants, with the shapes by which copies are told from other layers.
         where: What messages call them, e.g. the file.
+        before: What stands before all names in the file and is taken off already, such as `state_dict.`.
 
     Raises:
         CheckpointError: Two copies are there, of which neither is an average.
     """
     if not wanted:
         return state
-    copies = sorted(_prefixes(state, wanted), key=lambda prefix: (_is_average(prefix), len(prefix), prefix))
-    if not copies or copies == [""]:
+    copies = sorted(_prefixes(state, list(wanted)), key=lambda prefix: (_is_average(prefix), len(prefix), prefix))
+    if len(copies) > 1:
+        fitting = [copy for copy in copies if all(state[f"{copy}{name}"].shape == wanted[name] for name in wanted)]
+        if not fitting:
+            return state
+        copies = fitting
+    if not copies:
+        return _behind_most(state, wanted)
+    if copies == [""]:
         return state
     plain = [prefix for prefix in copies if not _is_average(prefix)]
     if len(plain) > 1 and "" not in plain:
         raise CheckpointError(
-            f"{where} holds the weights more than once, behind {' and '.join(plain)}; choose by ?prefix={plain[0]}"
+            f"{where} holds the weights more than once, behind {' and '.join(plain)}; choose by "
+            f"?prefix={_typed(before, plain[0])}"
         )
     chosen, *others = [""] + [prefix for prefix in copies if prefix] if "" in copies else copies
-    _tell(state, chosen, others, where)
+    _tell(state, chosen, others, where, before)
     if chosen:
         return {name.removeprefix(chosen): tensor for name, tensor in state.items() if name.startswith(chosen)}
     return {name: tensor for name, tensor in state.items() if not name.startswith(tuple(others))}
@@ -98,11 +107,31 @@ def _prefixes(state: State, wanted: Sequence[str]) -> Iterator[str]:
             yield prefix
 
 
+def _behind_most(state: State, wanted: Iterable[str]) -> State:
+    """Give the tensors behind what stands before more than half of the wanted names; all as they are for nothing."""
+    places = dict.fromkeys(wanted)
+    counts: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in places:
+                counts[".".join([*parts[:place], ""])] += 1
+    prefix, count = max(counts.items(), key=lambda item: (item[1], not item[0]), default=("", 0))
+    if not prefix or 2 * count <= len(places):
+        return state
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _typed(before: str, prefix: str) -> str:
+    """Write a prefix as `?prefix=` takes it: from the beginning of the names in the file."""
+    return f"{before}{prefix}".rstrip(".")
+
+
 def _is_average(prefix: str) -> bool:
     return _AVERAGE.search(prefix) is not None
 
 
-def _tell(state: State, chosen: str, copies: Sequence[str], where: str) -> None:
+def _tell(state: State, chosen: str, copies: Sequence[str], where: str, before: str) -> None:
     """Say in the log what is left aside, and how to have it."""
     for copy in copies:
         log.warning(
@@ -110,9 +139,8 @@ def _tell(state: State, chosen: str, copies: Sequence[str], where: str) -> None:
             where,
             f"behind {chosen}" if chosen else "without a prefix",
             copy,
-            copy.rstrip("."),
+            _typed(before, copy),
         )
     left = [name for name in state if chosen and not name.startswith((chosen, *copies))]
     if left:
-        shown = ", ".join(left[:_SHOWN]) + (", ..." if len(left) > _SHOWN else "")
-        log.warning("%s: the weights behind %s are taken; %d others are not (%s)", where, chosen, len(left), shown)
+        log.warning("%s: the weights behind %s are taken; %d others are not (%s)", where, chosen, len(left), some(left))

@@ -56,27 +56,40 @@ class _WithoutNumbers(TorchFunctionMode):
         return func(*args, **options)
 
 
-def nearest_architecture(state: State) -> str:
+def nearest_architecture(state: State, named: State | None = None) -> str:
     """Say which architecture has the names and shapes of a state.
 
     Args:
         state: Tensors by name.
+        named: Those of the architecture that was named, which is not suggested, nor is what comes no nearer.
 
     Returns:
         A sentence that ends a message; empty where none comes near.
     """
-    found = {name: tensor.shape for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    best, share = "", 0.0
+    found, own = _shapes(state), _shapes(named or {})
+    best, share = "", _matching(own, found)
     for architectures in (_torchvision, _timm):
         for name, shapes in architectures(found, best if share >= _SHARE else ""):
+            if shapes == own:
+                continue
             if shapes == found:
                 return f"it fits {name}"
             if classes := _other_classes(shapes, found):
                 return f"it fits {name} but for its classes, of which it has {classes}"
-            matching = sum(shapes.get(each) == shape for each, shape in found.items()) / max(len(found), len(shapes))
-            if matching > share:
+            if (matching := _matching(shapes, found)) > share:
                 best, share = name, matching
-    return f"nearest: {best}, with {math.floor(100 * share)} % of its tensors" if share >= _SHARE else ""
+    return f"nearest: {best}, with {math.floor(100 * share)} % of its tensors" if best and share >= _SHARE else ""
+
+
+def _shapes(state: State) -> dict[str, torch.Size]:
+    """Give the shapes of a state but for counters of batches, which some files lack."""
+    return {name: tensor.shape for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def _matching(shapes: Shapes, found: Shapes) -> float:
+    """Give the share of tensors that have the same name and shape, of the larger of two states."""
+    same = sum(shapes.get(name) == shape for name, shape in found.items())
+    return same / max(len(found), len(shapes), 1)
 
 
 def _torchvision(found: Shapes, like: str) -> Iterator[tuple[str, Shapes]]:
@@ -112,7 +125,7 @@ def _built(spec: str, build: Any, *args: Any, **options: Any) -> Iterator[tuple[
             state = build(*args, **options).state_dict()
     except Exception:  # of architectures that look at their numbers
         return
-    yield spec, {name: tensor.shape for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    yield spec, _shapes(state)
 
 
 def _torchvision_names(found: Shapes) -> list[str]:

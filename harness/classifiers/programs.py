@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree
 
+from harness.classifiers.disk import get_again
 from harness.classifiers.kinds import EXPORTED, ONNX, TORCHSCRIPT, program_kind
 from harness.classifiers.screening import screen
 from harness.classifiers.weights import precision_of, require_finite_weights
@@ -158,7 +159,8 @@ def read_program(path: Path, device: str) -> Program:
         raise
     except Exception as error:  # of the reader's own, whatever is wrong with the file
         raise CheckpointError(
-            f"{path} is no whole {kind}, or one of another version ({in_one_line(error)}); export it again"
+            f"{path} is no whole {kind}, or one of another version ({in_one_line(error)}); export it again, or "
+            f"{get_again(path)}"
         ) from error
 
 

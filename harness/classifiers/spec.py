@@ -104,6 +104,19 @@ def parse_spec(text: str) -> Spec:
     return Spec(text, source, name, weights or None, preprocessing, **others)
 
 
+def typed(value: object, *, exact: bool = False) -> str:
+    """Write a value of a spec's key as it is typed: the three numbers of a mean or std with commas between.
+
+    Args:
+        value: A size, a name, or three numbers.
+        exact: Whether numbers have all their digits, and not six.
+
+    >>> typed((0.485, 128 / 255, 0.5))
+    '0.485,0.501961,0.5'
+    """
+    return ",".join(str(each) if exact else f"{each:.6g}" for each in value) if isinstance(value, tuple) else str(value)
+
+
 def split_specs(text: str) -> list[str]:
     """Split a comma-separated list of specs; commas between the numbers of a `mean` or `std` do not split."""
     specs: list[str] = []

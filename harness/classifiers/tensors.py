@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import some
+
 if TYPE_CHECKING:
     import torch
 
@@ -351,7 +353,7 @@ def _other_shapes(reference: Sequence[TensorSummary], candidate: Sequence[Tensor
     """Say in which names and shapes two lists of tensors differ; empty where in none."""
     before, after = ({each.name: each.shape for each in some} for some in (reference, candidate))
     parts = [
-        f"{len(names)} tensor{'s' * (len(names) > 1)} {word} ({_some(names)})"
+        f"{len(names)} tensor{'s' * (len(names) > 1)} {word} ({some(names)})"
         for word, names in (
             ("missing", [name for name in before if name not in after]),
             ("too many", [name for name in after if name not in before]),
@@ -372,10 +374,6 @@ def _misshapen(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
 
 def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _percent(share: float) -> str:

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.benchmarks.classes import class_index
-from harness.errors import UsageError
-
-_SHOWN = 3
+from harness.errors import UsageError, some
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,12 @@ def read_wnids(path: Path) -> ClassMapping:
             twice[wnid] = None
         place[wnid] = number
     if twice:
-        raise UsageError(f"wnids={path}: {len(twice)} wnids are named twice ({_some(list(twice))}); name each once")
+        raise UsageError(f"wnids={path}: {len(twice)} wnids are named twice ({some(list(twice))}); name each once")
     missing = [wnid for wnid in class_index() if wnid not in place]
     if missing:
         raise UsageError(
-            f"wnids={path}: {len(missing)} of ImageNet's 1000 wnids are missing ({_some(missing)}); the file needs one "
+            f"wnids={path}: {len(missing)} of ImageNet's 1000 wnids are missing ({some(missing)}); the file needs one "
             "line a logit, in the order of the logits"
         )
     digest = hashlib.sha256("\n".join(wnids).encode()).hexdigest()
     return ClassMapping(digest, len(wnids), tuple(place[wnid] for wnid in class_index()))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

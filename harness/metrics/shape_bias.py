@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.benchmarks.classes import CLASSES
 from harness.metrics._common import UndefinedMetric, require_kind, require_not_empty, require_same_images
 
 CATEGORIES = (
@@ -33,9 +34,6 @@ CATEGORIES = (
 
 NO_CATEGORY = -1
 """Stands for a class outside the 16 categories, and for an observer who gave no answer."""
-
-N_CLASSES = 1000
-"""Classes of ImageNet, which `CATEGORY_INDICES` are indices of."""
 
 
 def _indices(*spans: int | tuple[int, int]) -> tuple[int, ...]:
@@ -68,7 +66,7 @@ CATEGORY_INDICES: dict[str, tuple[int, ...]] = {
 
 
 def _categories_by_class() -> npt.NDArray[np.intp]:
-    categories = np.full(N_CLASSES, NO_CATEGORY, dtype=np.intp)
+    categories = np.full(CLASSES, NO_CATEGORY, dtype=np.intp)
     for category, name in enumerate(CATEGORIES):
         categories[list(CATEGORY_INDICES[name])] = category
     return categories
@@ -106,9 +104,9 @@ def category_of(class_index: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
         ValueError: an index isn't one of ImageNet's.
     """
     require_kind("integer", class_index=class_index)
-    foreign = class_index[(class_index < 0) | (class_index >= N_CLASSES)]
+    foreign = class_index[(class_index < 0) | (class_index >= CLASSES)]
     if foreign.size:
-        raise ValueError(f"class_index must be an ImageNet class from 0 to {N_CLASSES - 1}, got {foreign.flat[0]}")
+        raise ValueError(f"class_index must be an ImageNet class from 0 to {CLASSES - 1}, got {foreign.flat[0]}")
     return np.asarray(_CATEGORY_OF_CLASS[class_index])
 
 

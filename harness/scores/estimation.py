@@ -112,7 +112,7 @@ class OneLook(Estimator):
         if everything is not None and self.is_all(need, samples):
             return Estimate.exact(hits / among, images)
         share = proportion(hits, among, self._alpha, everything if among == images else None)
-        return share if score.of_some else replace(share, images=images)
+        return share if score.of_some else replace(share, images=images, counted=among)
 
     def combination(self, terms: Sequence[Term], constant: float = 0.0) -> Estimate:
         """Compute a weighted sum, by leaving out groups of images or, of what is not smooth, by drawing them again."""

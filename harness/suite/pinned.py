@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from harness import pinfile
@@ -53,7 +54,9 @@ class PinnedFigures(SnapshotAssertion):
         Raises:
             NotMeasured: None of them can be compared; says why of each.
             HarnessError: The file can't be read or written, or is no file of pins.
+            pytest.fail.Exception: They differ; with the whole table, of which pytest would cut the end in an assertion.
         """
+        __tracebackhide__ = True
         assert isinstance(figures, Mapping)
         unmeasured = {name: str(each) for name, each in figures.items() if isinstance(each, NotMeasured)}
         found = {name: each for name, each in figures.items() if name not in unmeasured}
@@ -61,8 +64,11 @@ class PinnedFigures(SnapshotAssertion):
         assert isinstance(extension, Pins)
         extension.updates, extension.is_whole, extension.unmeasured = self.update_snapshots, self.is_whole, unmeasured
         if not found and not self.is_whole:
+            why = "; ".join(dict.fromkeys(unmeasured.values()))
             raise NotMeasured(
-                "; ".join(dict.fromkeys(unmeasured.values())) or "nothing is measured to hold against pins"
+                f"none of {', '.join(unmeasured)} can be measured, to pin or to compare: {why}"
+                if unmeasured
+                else "nothing is measured to hold against pins"
             )
         place = self.num_executions
         is_new = getattr(self, "update_new_snapshots_only", False) and not path.exists()
@@ -75,9 +81,44 @@ class PinnedFigures(SnapshotAssertion):
         if isinstance(error, OSError):
             why = error.strerror or type(error).__name__
             raise DataError(f"{path} can't be written ({why}); see that the folder of pins may be written to") from None
+        if not equal and not isinstance(error, Exception):
+            raise pytest.fail.Exception("\n".join(self._table(extension, path, found)), pytrace=False)
         return equal
 
     __hash__ = None  # type: ignore[assignment]
+
+    def require_recorded_with(self, settings: Mapping[str, str]) -> None:
+        """See that some of its pins were recorded with a seed and a precision, before anything is measured.
+
+        Raises:
+            NotMeasured: None were; says with which, and what to type.
+        """
+        if self.update_snapshots or not self.path.exists():
+            return
+        document = pinfile.read(self.path)
+        recorded = [
+            pin.get("recorded_with", document["recorded_with"]).get("settings", {})
+            for pin in document["figures"].values()
+        ]
+        unlike = [
+            {key: was.get(key, now) for key, now in settings.items() if was.get(key, now) != now} for was in recorded
+        ]
+        if unlike and all(unlike):
+            told = "; ".join(dict.fromkeys(" ".join(f"--{key}={was}" for key, was in each.items()) for each in unlike))
+            raise NotMeasured(
+                f"the pins in {self.path.parent.name}/{self.path.name} were recorded with {told}, "
+                "which this run is not: say the same, or record them anew with --snapshot-update"
+            )
+
+    def _table(self, extension: Pins, path: Path, found: Mapping[str, Any]) -> list[str]:
+        """Lay all figures beside their pins, and say what to do."""
+        place = f"{path.parent.name}/{path.name}"
+        if not path.exists():
+            return [f"no pins in {place}: it does not exist!", *extension.diff_lines(extension.serialize(found), "")]
+        return [
+            f"figures are not those pinned in {place}; if that is meant, record them anew with --snapshot-update",
+            *extension.diff_lines(extension.serialize(found), pinfile.dump(pinfile.read(path))),
+        ]
 
     def _require_comparable(self, extension: Pins, path: Path, found: Mapping[str, Any]) -> None:
         """Warn of figures that can't be held against their pins.
@@ -100,7 +141,8 @@ class PinnedFigures(SnapshotAssertion):
 
 def unpinned(path: Path) -> str:
     """Say that there is nothing to compare with, and what to do."""
-    return f"no figures are pinned in {path.parent.name}/{path.name} yet; pin them with --snapshot-update"
+    place = f"{path.parent.name}/{path.name}"
+    return f"no figures are pinned in {place} yet; --snapshot-update measures and pins those that the data allows"
 
 
 def _by_reason(rows: Sequence[pinfile.Row]) -> list[str]:

@@ -21,7 +21,7 @@ from harness import pinfile
 from harness.files import replace_whole
 from harness.studies.study import Provenance
 from harness.suite.summary import versions
-from harness.verdicts.estimates import Estimate
+from harness.verdicts.estimates import Estimate, Fixed
 from harness.verdicts.rules import Figure
 
 TOLERANCE = 1e-9
@@ -67,10 +67,14 @@ class Pin:
 
 
 def tolerance_of(estimate: Estimate, *, attacked: bool = False) -> float:
-    """Derive how far a later estimate may lie from this one: a share of the interval's half-width, or one image."""
+    """Derive how far a later estimate may lie from this one: a share of the interval's half-width, or one image.
+
+    One image moves a share of some images, such as those decided by shape or texture, by one of these.
+    """
     if estimate.is_exact:
         return TOLERANCE
-    an_image = 1.5 / estimate.images
+    counted = estimate.counted if isinstance(estimate, Fixed) else 0
+    an_image = 1.5 / (counted or estimate.images)
     if estimate.interval is None:
         return an_image * max(1.0, abs(estimate.value))
     half = (estimate.high - estimate.low) / 2

@@ -9,7 +9,7 @@ what is no smooth function of means. `harness.verdicts.betting` has those that m
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,11 +90,13 @@ class Fixed(Estimate):
 
     Attributes:
         ends: Lower and upper end of the interval.
+        counted: Of how many of the images the number is a share, such as those decided by shape or texture; 0 for all.
     """
 
     value: float
     ends: tuple[float, float]
     images: int
+    counted: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, value: float, low: float, high: float, images: int) -> "Fixed":
@@ -122,7 +124,7 @@ class Fixed(Estimate):
     def scaled(self, factor: float, shift: float = 0.0) -> "Fixed":
         """Multiply the number by a factor and add a shift to it."""
         low, high = sorted((factor * self.low, factor * self.high))
-        return Fixed.of(factor * self.value + shift, low + shift, high + shift, self.images)
+        return replace(self, value=factor * self.value + shift, ends=(low + shift, high + shift))
 
 
 def proportion(hits: int, images: int, alpha: float, population: int | None = None) -> Fixed:

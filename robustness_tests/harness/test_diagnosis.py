@@ -413,7 +413,7 @@ def test_it_takes_no_more_than_fifteen_looks_at_the_first_images():
 
 def test_what_gives_no_logits_is_one_line():
     images, labels = labelled(40)
-    with pytest.raises(ClassifierError, match=r"planted:it.* gives 10 logits an image, expected 1000"):
+    with pytest.raises(ClassifierError, match=r"planted:it.* gives 10 logits an image, the spec asks for 1000"):
         diagnose(planted(after=lambda logits: logits[:, :10]), images, labels)
 
 

@@ -13,6 +13,7 @@ from harness.metrics.perturbation import PERTURBATIONS
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.protocols.needs import Normaliser
 from harness.scores import OneLook, find_score, make_sample, scores_of
+from harness.suite.pins import tolerance_of
 from harness.verdicts.estimates import proportion
 
 
@@ -76,6 +77,14 @@ def test_published_rule_counts_the_stray_stimulus_and_no_other_without_conflict(
     assert found["shape_bias"] == 2 / 5
     assert (found["shape_hits_geirhos"], found["texture_hits_geirhos"]) == (2, 1)
     assert found["shape_bias_geirhos"] == 2 / 3
+
+
+def test_an_image_moves_shape_bias_by_one_of_those_that_are_decided():
+    seen = ["cat", "dog", "car"] * 20
+    columns = stimuli([(f"cat{place}-dog1.png", "cat", "dog", each, each) for place, each in enumerate(seen)])
+    found = OneLook(0.001).estimate(find_score("cue-conflict", "shape_bias"), sample("cue-conflict", columns))
+    assert (found.value, found.images, found.counted) == (0.5, 60, 40)
+    assert tolerance_of(found) == 1.5 / 40
 
 
 def test_top5_may_hold_a_class_of_either_cue_or_of_both_or_of_none():

@@ -105,18 +105,23 @@ def test_the_background_class_is_dropped():
     ("answer", "query", "says"),
     [
         pytest.param(
-            lambda batch: batch.new_zeros(len(batch), 10), "", "gives 10 logits an image, expected 1000", id="10"
+            lambda batch: batch.new_zeros(len(batch), 10),
+            "",
+            "gives 10 logits an image, the spec asks for 1000; 10 classes are fewer than ImageNet's 1000, all of which "
+            "are asked for: it takes other weights",
+            id="10",
         ),
         pytest.param(
             lambda batch: batch.new_zeros(len(batch), 1001),
             "",
-            "gives 1001 logits an image, expected 1000; if class 0 is background, add ?classes=1001",
+            "gives 1001 logits an image, the spec asks for 1000; if class 0 is background, say ?classes=1001, else "
+            "which are ImageNet's by ?wnids=FILE of 1001 lines",
             id="1001",
         ),
         pytest.param(
             lambda batch: batch.new_zeros(len(batch), 1000),
             "classes=1001",
-            "gives 1000 logits an image, expected 1001",
+            "gives 1000 logits an image, the spec asks for 1001; for 1000, leave out ?classes= and ?wnids=",
             id="1000-of-1001",
         ),
         pytest.param(

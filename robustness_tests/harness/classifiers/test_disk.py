@@ -1,6 +1,7 @@
 """Files that are none, or not whole, or change while they are read: one line each."""
 
 import os
+import time
 
 import pytest
 
@@ -90,6 +91,39 @@ def test_that_a_file_changes_is_told_rather_than_that_it_is_cut_short(tmp_path):
 
     with pytest.raises(CheckpointError, match="is being written"):
         read()
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.pt2", "w.onnx"])
+@pytest.mark.parametrize("age", [5, 3600])
+def test_a_short_file_that_was_just_written_to_may_still_be_being_written(tmp_path, name, age):
+    import torch
+    from safetensors.torch import save_file
+
+    from harness.classifiers.loading import load
+
+    path, written = tmp_path / name, time.time() - age
+    content = {"a": torch.ones(2000)}
+    save_file(content, path) if name.endswith(".safetensors") else torch.save(content, path)
+    path.write_bytes(path.read_bytes()[:4000])
+    os.utime(path, (written, written))
+    with pytest.raises(CheckpointError) as caught:
+        load(f"{'torchvision:resnet18' if name.startswith('w.p') else 'program:it'}@{path}")
+    assert "get it again" in str(caught.value)
+    assert ("or wait if it is still being written (it was written to " in str(caught.value)) == (age == 5)
+
+
+def test_an_archive_whose_end_is_damaged_is_one_line(tmp_path):
+    import torch
+
+    from harness.classifiers.loading import load
+
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.ones(3)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x06\x07") + 16] = 7  # how many disks it spans
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="cut short or damaged"):
+        load(f"program:it@{path}")
 
 
 def test_a_file_that_stays_is_read(tmp_path):

@@ -1,13 +1,14 @@
 """Names of tensors: what stands before them is taken off, copies are told apart, what is left aside is said."""
 
 import logging
+import re
 from collections import OrderedDict
 
 import pytest
 
 from harness.classifiers.loading import load
 from harness.classifiers.names import without_common_prefix
-from harness.classifiers.weights import load_state, read_state
+from harness.classifiers.weights import load_state, read_state_and_place
 from harness.errors import CheckpointError
 
 
@@ -35,7 +36,8 @@ def loaded(tmp_path, content, prefix=None):
 
     torch.save(content, tmp_path / "w.pth")
     module = network()
-    load_state(module, read_state(tmp_path / "w.pth", prefix), "w.pth")
+    found, before = read_state_and_place(tmp_path / "w.pth", prefix)
+    load_state(module, found, "w.pth", before=before)
     (value,) = {float(number) for parameter in module.parameters() for number in parameter.detach().flatten()}
     return value
 
@@ -93,20 +95,67 @@ def test_the_average_that_torch_keeps_is_loaded(tmp_path, caplog):
         pytest.param({**state(1.0), **behind("ema.", 2.0)}, "ema", id="beside"),
         pytest.param({**behind("model.", 1.0), **behind("model_ema.module.", 2.0)}, "model_ema", id="both-behind"),
         pytest.param({**behind("student.", 1.0), **behind("teacher.", 2.0)}, "teacher.", id="teacher"),
+        pytest.param(
+            {"state_dict": {**behind("model.", 1.0), **behind("ema_model.", 2.0)}, "epoch": 3},
+            "state_dict.ema_model",
+            id="lightning",
+        ),
+        pytest.param(
+            {"model": {**behind("module.model.", 1.0), **behind("module.model_ema.", 2.0)}},
+            "model.module.model_ema",
+            id="parallel",
+        ),
+        pytest.param(
+            {**behind("_orig_mod.model.", 1.0), **behind("_orig_mod.ema.", 2.0)}, "_orig_mod.ema", id="compiled"
+        ),
+        pytest.param({"model": {"state_dict": state(1.0), "ema": state(2.0)}}, "model.ema", id="wrapped-twice"),
     ],
 )
 def test_the_weights_are_taken_before_their_average_which_can_be_asked_for(tmp_path, caplog, content, asked):
     assert loaded(tmp_path, content) == 1.0
-    assert f"by ?prefix={asked.split('.')[0]}" in caplog.text
-    caplog.clear()
+    (hint,) = re.findall(r"by \?prefix=(\S+)", caplog.text)
+    assert loaded(tmp_path, content, prefix=hint) == 2.0
     assert loaded(tmp_path, content, prefix=asked) == 2.0
 
 
 def test_of_two_copies_that_are_no_averages_neither_is_taken(tmp_path):
     content = {**behind("one.", 1.0), **behind("other.", 2.0)}
     line = refusal(tmp_path, content)
-    assert "more than once, behind one. and other.; choose by ?prefix=one." in line
+    assert "more than once, behind one. and other.; choose by ?prefix=one" in line
     assert loaded(tmp_path, content, prefix="other") == 2.0
+
+
+@pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
+def test_of_two_copies_in_an_entry_the_one_that_is_suggested_can_be_asked_for(tmp_path, wrapper):
+    content = {**behind("module.model.", 1.0), **behind("module.other.", 2.0)}
+    content = {wrapper: content} if wrapper else content
+    (hint,) = re.findall(r"\?prefix=(\S+)", refusal(tmp_path, content))
+    assert loaded(tmp_path, content, prefix=hint) in (1.0, 2.0)
+
+
+def test_an_entry_of_another_name_is_suggested_and_can_be_asked_for(tmp_path):
+    content = {"state_dict": {"best": behind("module.", 1.0), "history": {"loss": [1]}}}
+    (hint,) = re.findall(r"\?prefix=(\S+)", refusal(tmp_path, content))
+    assert hint == "state_dict.best"
+    assert loaded(tmp_path, content, prefix=hint) == 1.0
+
+
+def test_numbers_beside_the_tensors_are_told_and_left(tmp_path, caplog):
+    assert loaded(tmp_path, {"state_dict": {**state(1.0), "step": 7, "lr": 0.1, "note": None}}) == 1.0
+    assert "what is no tensor is left aside (step, lr, note)" in caplog.text
+
+
+def test_an_average_in_an_entry_of_its_own_is_taken_where_there_is_nothing_else(tmp_path):
+    assert loaded(tmp_path, {"ema": {"model": state(2.0), "decay": 0.9}, "epoch": 1}) == 2.0
+
+
+def test_other_layers_of_the_same_names_are_no_copies(tmp_path):
+    import torch
+
+    torch.save({"one.weight": torch.ones(2, 2), "other.weight": torch.ones(3, 3)}, tmp_path / "w.pth")
+    layer = torch.nn.Linear(4, 4, bias=False)
+    with pytest.raises(CheckpointError, match=r"1 missing \(weight\); 2 unexpected \(one.weight, other.weight\)"):
+        load_state(layer, read_state_and_place(tmp_path / "w.pth")[0], "w.pth")
 
 
 def test_a_prefix_that_no_name_has_is_answered_with_those_there_are(tmp_path):
@@ -114,8 +163,16 @@ def test_a_prefix_that_no_name_has_is_answered_with_those_there_are(tmp_path):
     assert "has no tensors behind 'studnet.' (?prefix=); its names begin with student, teacher" in line
 
 
-def test_a_prefix_is_not_taken_off_where_a_wanted_name_is_missing(tmp_path):
+def test_behind_a_prefix_it_is_told_which_wanted_name_is_missing(tmp_path):
     content = behind("model.")
+    content.pop("model.head.bias")
+    line = refusal(tmp_path, content)
+    assert "does not fit the architecture: 1 missing (head.bias); all others fit: save the whole state_dict" in line
+
+
+def test_a_prefix_is_not_taken_off_where_half_of_the_wanted_names_are_missing(tmp_path):
+    content = {f"model.{name}": tensor for name, tensor in state().items() if name.startswith(("conv", "head"))}
+    assert len(content) == 4
     content.pop("model.head.bias")
     assert "missing (conv.weight" in refusal(tmp_path, content)
 
@@ -134,7 +191,7 @@ def test_nothing_is_said_of_a_plain_checkpoint(tmp_path, caplog):
 
 
 def test_without_wanted_names_nothing_is_changed():
-    assert without_common_prefix({"a.b": 1}, [], "w.pth") == {"a.b": 1}
+    assert without_common_prefix({"a.b": 1}, {}, "w.pth") == {"a.b": 1}
 
 
 def test_a_prefix_is_part_of_a_spec_and_of_what_records_are_found_by(tmp_path):

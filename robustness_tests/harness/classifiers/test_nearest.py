@@ -76,11 +76,68 @@ def test_the_suggestion_ends_the_message(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "says"),
     [
-        (10, "has 10 classes (classifier.1.weight, classifier.1.bias), expected 1000; it takes one of ImageNet's 1000"),
-        (1001, "expected 1000; if class 0 is background, add ?classes=1001"),
-        (1005, "expected 1000; say which are ImageNet's by ?wnids=FILE"),
+        (
+            10,
+            "has 10 classes (classifier.1.weight, classifier.1.bias), the architecture 1000; the spec asks for 1000; "
+            "10 classes are fewer than ImageNet's 1000",
+        ),
+        (999, "the spec asks for 1000; 999 classes are fewer than ImageNet's 1000, all of which are asked for"),
+        (1001, "the spec asks for 1000; if class 0 is background, say ?classes=1001"),
+        (1005, "the spec asks for 1000; say which are ImageNet's by ?wnids=FILE, with one wnid a line, 1005 lines"),
     ],
 )
 def test_a_wrong_number_of_classes_is_told_as_such(tmp_path, classes, says):
     state = model("squeezenet1_1", num_classes=classes).state_dict()
     assert says in refusal(tmp_path, state, "torchvision:squeezenet1_1@{}")
+
+
+@pytest.mark.parametrize(
+    ("built", "found", "query", "says"),
+    [
+        (1000, 1001, "?classes=1001", "the spec asks for 1001, so have the architecture built with 1001"),
+        (1000, 1000, "?classes=1001", ""),
+        (1001, 1000, "?classes=1001", "the spec asks for 1001; for 1000, leave out ?classes= and ?wnids="),
+        (1001, 1000, "", "the spec asks for 1000, so have the architecture built with 1000"),
+        (1001, 999, "", "the spec asks for 1000, so have it built with 1000; 999 classes are fewer"),
+    ],
+)
+def test_what_is_asked_already_is_not_suggested(tmp_path, monkeypatch, built, found, query, says):
+    import torch
+
+    text = "from torch import nn\ndef build(): return nn.Sequential(nn.Flatten(), nn.Linear(3, {}))"
+    (tmp_path / f"heads_{built}_{found}.py").write_text(text.format(built))
+    monkeypatch.syspath_prepend(tmp_path)
+    state = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, found)).state_dict()
+    spec = f"python:heads_{built}_{found}:build@{{}}{query}"
+    if not says:
+        torch.save(state, tmp_path / "w.pth")
+        assert load(spec.format(tmp_path / "w.pth")).weights_precision == "fp32"
+        return
+    line = refusal(tmp_path, state, spec)
+    assert f"has {found} classes (1.weight, 1.bias), the architecture {built}; {says}" in line
+    assert ("?classes=1001" in line) <= (found == 1001 and not query)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda state: state.pop("features.0.bias"), "1 missing (features.0.bias)"),
+        (lambda state: state.update(step=state["features.0.bias"]), "1 unexpected (step)"),
+        (lambda state: state.update({name: each.char() for name, each in state.items()}), "52 not in floating point"),
+    ],
+    ids=["missing", "extra", "int8"],
+)
+def test_the_architecture_that_was_named_is_never_suggested(tmp_path, change, says):
+    state = dict(model("squeezenet1_1").state_dict())
+    change(state)
+    line = refusal(tmp_path, state, "torchvision:squeezenet1_1@{}")
+    assert says in line
+    assert "squeezenet" not in line.replace(str(tmp_path), "")
+
+
+def test_a_python_callable_is_answered_with_the_architecture_that_fits(tmp_path, monkeypatch):
+    text = "import torch\ndef build(): return torch.nn.Linear(3, 1000)"
+    (tmp_path / "one_layer.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    line = refusal(tmp_path, model("squeezenet1_1").state_dict(), "python:one_layer:build@{}")
+    assert line.endswith("check the name before @; it fits torchvision:squeezenet1_1")

@@ -95,7 +95,7 @@ def refusal(answer, output=None):
 
 def test_two_of_the_same_shape_are_listed_with_the_way_to_choose():
     line = refusal((logits(), logits(), features(), "text"))
-    assert "2 tensors of shape (2, 1000), expected one: 0 (2, 1000), 1 (2, 1000), 2 (2, 64), 3 a str" in line
+    assert "2 tensors of shape (2, 1000), expected one: 0 (2, 1000), 1 (2, 1000), 2 (2, 64); choose" in line
     assert "choose by ?output=KEY, such as ?output=0" in line
 
 
@@ -104,7 +104,7 @@ def test_none_of_the_right_shape_is_listed_too():
 
 
 def test_an_output_that_is_not_there_is_answered_with_those_there_are():
-    assert "no tensor 'logit': logits (2, 1000), loss a float; choose by ?output=" in refusal(
+    assert "no tensor 'logit': logits (2, 1000); choose by ?output=" in refusal(
         {"logits": logits(), "loss": 0.5}, "logit"
     )
 
@@ -143,3 +143,35 @@ def test_an_output_is_part_of_what_records_are_found_by_where_it_is_chosen():
 def test_an_empty_output_is_refused():
     with pytest.raises(UsageError, match="output=: expected the place or the key of an output"):
         parse_spec("alexnet?output=")
+
+
+@pytest.mark.parametrize(
+    ("answer", "output"),
+    [
+        (lambda: {"out": (features(), logits())}, "out.1"),
+        (lambda: [{"a": features(), "b": {"c": logits()}}], "0.b.c"),
+        (lambda: {"a.b": logits(), "a": {"b": features()}}, "a.b"),
+        (lambda: {"a.b": (features(), logits())}, "a.b.1"),
+    ],
+    ids=["pair-in-mapping", "deep", "dots-in-keys-first", "dots-in-keys"],
+)
+def test_an_answer_within_an_answer_is_named_by_dots(answer, output):
+    import torch
+
+    assert torch.equal(logits_among(answer(), SHAPE, output, "it"), logits())
+    if "a.b" not in output:
+        assert torch.equal(logits_among(answer(), SHAPE, None, "it"), logits())
+
+
+def test_what_is_suggested_among_nested_answers_can_be_asked_for():
+    import torch
+
+    def answer():
+        return {"out": (features(), logits()), "aux": [logits() + 1]}
+
+    for output in (None, "out", "nope"):
+        with pytest.raises(ClassifierError) as caught:
+            logits_among(answer(), SHAPE, output, "it")
+        assert "out.0 (2, 64), out.1 (2, 1000), aux.0 (2, 1000)" in str(caught.value)
+        key = str(caught.value).rpartition("?output=")[2]
+        assert torch.equal(logits_among(answer(), SHAPE, key, "it"), logits())

@@ -470,3 +470,30 @@ def test_a_program_is_named_by_its_bytes(tmp_path):
     one, other = (identity(parse_spec(f"program:mine@{tmp_path / name}")) for name in ("p.pt", "q.pt"))
     assert one == other
     assert one["weights"] == f"sha256:{load(f'program:mine@{path}').weights_sha256}"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param("cut", "cut short or damaged (the end of its archive is missing); get it again", id="cut"),
+        pytest.param("module", "needs code to load (torch.nn.modules.linear.Linear)", id="module"),
+        pytest.param(
+            "weights", "but a file of weights; name its architecture, such as torchvision:NAME@", id="weights"
+        ),
+        pytest.param("text", "is no program; expected TorchScript, torch.export or ONNX", id="text"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_file_that_is_no_program_is_told_as_what_it_is(tmp_path, content, says, suffix):
+    import torch
+
+    path = tmp_path / f"it{suffix}"
+    layer = torch.nn.Linear(2, 2)
+    torch.save(layer if content == "module" else layer.state_dict(), path)
+    if content == "cut":
+        path.write_bytes(path.read_bytes()[:-300])
+    if content == "text":
+        path.write_bytes(b"no program")
+    with pytest.raises(CheckpointError) as caught:
+        load(f"program:it@{path}")
+    assert says in str(caught.value)

@@ -154,6 +154,7 @@ def test_a_whole_module_is_refused_by_the_name_of_its_class(tmp_path):
     assert "torch.nn.modules" in line
     assert "needs code to load" in line
     assert "save its state_dict alone" in line
+    assert "torch.export.save(torch.export.export(model.eval(), (images,)), 'FILE.pt2')" in line
 
 
 def test_a_torchscript_archive_is_refused_with_the_reason(tmp_path):
@@ -324,11 +325,19 @@ def misfit(change):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        pytest.param(lambda state: state.pop("head.bias"), ["1 missing (head.bias)"], id="missing"),
-        pytest.param(lambda state: state.update(fc=state["head.bias"]), ["1 unexpected (fc)"], id="extra"),
+        pytest.param(
+            lambda state: state.pop("head.bias"),
+            ["1 missing (head.bias); all others fit: save the whole state_dict, or check"],
+            id="missing",
+        ),
+        pytest.param(
+            lambda state: state.update(fc=state["head.bias"]),
+            ["1 unexpected (fc); all others fit: save it without them, or check"],
+            id="extra",
+        ),
         pytest.param(
             lambda state: state.update({"head.weight": state["head.weight"][:3]}),
-            ["1 misshapen (head.weight is 3x4 instead of 5x4)"],
+            ["1 misshapen (head.weight is 3x4 instead of 5x4); its names fit, so it is of another width or size"],
             id="misshapen",
         ),
         pytest.param(
@@ -348,7 +357,10 @@ def misfit(change):
         ),
         pytest.param(
             lambda state: state.update({"head.weight": state["head.weight"].char()}),
-            ["1 not in floating point (head.weight)"],
+            [
+                "has the names and shapes of the architecture, but 1 not in floating point (head.weight: int8); "
+                "save them in floating point"
+            ],
             id="quantised",
         ),
         pytest.param(
@@ -469,6 +481,52 @@ def test_numbers_that_are_not_finite_are_counted_and_the_first_three_tensors_nam
             state[name].flatten()[:2] = float("nan")
 
     assert "holds 8 NaN or infinite numbers, in conv.weight, conv.bias, norm.weight, ...; get it again" in misfit(spoil)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_weights_of_eight_bits_are_widened(tmp_path, dtype, suffix):
+    import torch
+
+    module = small()
+    numbers = {name: torch.full_like(tensor, 1.5) for name, tensor in module.state_dict().items()}
+    narrow = {n: t.to(getattr(torch, dtype)) if t.is_floating_point() else t for n, t in numbers.items()}
+    load_state(module, read_state(write(tmp_path / f"w{suffix}", narrow)), "w")
+    assert equal(module.state_dict(), numbers)
+    narrow["head.bias"] = torch.full((5,), float("nan")).to(getattr(torch, dtype))
+    with pytest.raises(CheckpointError, match="holds 5 NaN or infinite numbers, in head.bias"):
+        load_state(module, narrow, "w")
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_weights_are_filled_up(tmp_path, layout):
+    import torch
+
+    module = torch.nn.Linear(4, 5)
+    weight = torch.eye(5, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of csr, that it is in beta
+        path = write(tmp_path / "w.pth", {"weight": getattr(weight, layout)(), "bias": torch.ones(5)})
+        load_state(module, read_state(path), "w.pth")
+    assert torch.equal(module.weight, weight)
+
+
+def test_weights_without_numbers_are_refused(tmp_path):
+    import torch
+
+    line = refusal(write(tmp_path / "w.pth", {"stem.bias": torch.ones(2, device="meta")}))
+    assert "holds no numbers of stem.bias, which was saved from the meta device" in line
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.bin", "w.SAFETENSORS", "w"])
+def test_safetensors_are_told_by_what_is_in_them(tmp_path, name):
+    write(tmp_path / "it.safetensors", tensors()).rename(tmp_path / name)
+    assert read_state(tmp_path / name).keys() == tensors().keys()
+
+
+def test_a_pickle_is_told_from_safetensors_whatever_it_is_called(tmp_path):
+    write(tmp_path / "it.pth", tensors()).rename(tmp_path / "w.safetensors")
+    assert equal(read_state(tmp_path / "w.safetensors"), tensors())
 
 
 def test_a_mask_that_is_infinite_in_the_architecture_itself_is_let_through():

@@ -100,10 +100,10 @@ from harness.suite.pins import Pin
 @pytest.mark.parametrize("study", {studies!r})
 def test_numbers(name, {study}pinned):
     {before}
-    other = Provenance("{kind}", {{"imagenet-c": "{data}"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
-    same = Provenance("{kind}", {{"imagenet": "sha256:cc"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
+    other = Provenance("{kind}", {{"imagenet-c": "{data}"}}, {{"net": "{weights}"}}, {settings})
+    same = Provenance("{kind}", {{"imagenet": "sha256:cc"}}, {{"net": "{weights}"}}, {settings})
     if {both}:
-        same = Provenance("{kind}", {{"imagenet": "{data}"}}, {{"net": "{weights}"}}, {{"seed": "0"}})
+        same = Provenance("{kind}", {{"imagenet": "{data}"}}, {{"net": "{weights}"}}, {settings})
     how = ({images}, "{protocol}") if {both} else (100, "classify, fp32, seed 0")
     figures = {{
         "mce": Pin({mce}, {tolerance}, {images}, "{protocol}", other),
@@ -131,6 +131,7 @@ class PinsProject:
         defaults = {
             "mce": 0.25, "top1": 0.5, "tolerance": 0.01, "images": 100, "protocol": "classify, fp32, seed 0",
             "data": "sha256:aa", "weights": "sha256:11", "missing": "",
+            "settings": {"seed": "0"},
         }  # fmt: skip
         text = PINS_TEST.format(
             **{**defaults, **changes},

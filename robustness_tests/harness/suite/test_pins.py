@@ -37,11 +37,15 @@ def test_each_test_and_parameter_has_its_own_file(project):
     assert {"python", "torch", "numpy"} <= found["recorded_with"]["versions"].keys()
 
 
-def test_a_failure_shows_all_figures_and_what_else_differs(project):
+@pytest.mark.parametrize("options", [(), ("-q",), ("-vv",), ("-n", "2")], ids=["plain", "quiet", "verbose", "xdist"])
+def test_a_failure_shows_all_figures_and_what_else_differs(project, options):
     project(mce=0.2599).assert_outcomes(passed=2)
-    result = project("-vv", mce=0.27, weights="sha256:22")
+    result = project(*options, mce=0.27, weights="sha256:22")
     result.assert_outcomes(failed=2)
+    assert "Full diff" not in result.stdout.str()
+    assert "truncated" not in result.stdout.str()
     result.stdout.fnmatch_lines([
+        "figures are not those pinned in test_it/test_numbers[[]?].json; if that is meant, record them anew with *",
         "*figure * pinned * got * tolerance * images*",
         "*mce * 0.25 * 0.27 * 0.01 * 100  FAIL",
         "*top1 * 0.5 * 0.5 * 0.02 * 100  ok",
@@ -100,8 +104,9 @@ def test_what_is_not_pinned_is_a_failure_that_says_what_to_type(pins_project):
 def test_studies_on_named_classifiers_are_compared_where_something_is_pinned(pins_project):
     result = pins_project("-rs", study="paper")
     result.assert_outcomes(skipped=2)
-    assert "no figures are pinned in test_it/test_numbers[paper-a].json yet; pin them with --snapshot-update" in (
-        result.stdout.str()
+    assert (
+        "no figures are pinned in test_it/test_numbers[paper-a].json yet; --snapshot-update measures and pins those"
+        in (result.stdout.str())
     )
     assert not pins_project.folder.exists()
     pins_project("--snapshot-update", study="paper", missing="top1").assert_outcomes(passed=2)
@@ -110,8 +115,29 @@ def test_studies_on_named_classifiers_are_compared_where_something_is_pinned(pin
     result.stdout.fnmatch_lines(["test_numbers[[]paper-a] is not compared with its pin: top1: not pinned"])
     result = pins_project("-rs", study="paper", missing="mce top1")
     result.assert_outcomes(skipped=2)
-    assert "no folder of it" in result.stdout.str()
+    assert "none of mce, top1 can be measured, to pin or to compare: no folder of it" in result.stdout.str()
     pins_project(study="paper", mce=0.9).assert_outcomes(failed=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--seed=1"], "--seed=0"),
+        (["--precision=bf16"], "--precision=fp32"),
+        (["--seed=1", "--precision=bf16"], "--seed=0 --precision=fp32"),
+    ],
+    ids=["seed", "precision", "both"],
+)
+def test_pins_of_another_seed_or_precision_are_told_before_anything_is_measured(pins_project, options, told):
+    pins_project("--snapshot-update", study="paper", settings={"seed": "0", "precision": "fp32"})
+    measures = "(__import__('pathlib').Path('measured')).touch()"
+    result = pins_project("-rs", *options, study="paper", before=measures)
+    result.assert_outcomes(skipped=2)
+    assert not (pins_project.test.parent.parent / "measured").exists()
+    assert f"test_it/test_numbers[paper-a].json were recorded with {told}, which this run is not" in result.stdout.str()
+    pins_project(study="paper", before=measures).assert_outcomes(passed=2)
+    assert (pins_project.test.parent.parent / "measured").exists()
+    pins_project("--snapshot-update", *options, study="paper").assert_outcomes(passed=2)
 
 
 def test_an_update_renews_what_nobody_edited(project):
@@ -232,3 +258,9 @@ def test_a_figure_made_of_two_rests_on_what_both_rest_on():
 )
 def test_tolerances_follow_from_the_images(estimate, how, tolerance):
     assert tolerance_of(estimate, **how) == pytest.approx(tolerance, rel=1e-9)
+
+
+def test_one_image_moves_a_share_of_the_decided_by_one_of_these():
+    assert tolerance_of(Fixed(0.25, (0.24, 0.26), 1201, counted=600)) == pytest.approx(1.5 / 600)
+    assert tolerance_of(Fixed(0.25, (0.24, 0.26), 1201)) == pytest.approx(1.5 / 1201)
+    assert tolerance_of(Fixed(0.25, (0.24, 0.26), 1201, counted=600).scaled(1.0, 0.1)) == pytest.approx(1.5 / 600)
