@@ -149,7 +149,9 @@ class Cluster:
             raise self._failure
         if self._ray:
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # The second keeps Ray from telling of each death on the standard output, where commands print their answers.
+        for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_DEDUP_LOGS_SKIP_REGEX", ".")):
+            os.environ.setdefault(name, value)
         ray: Any = importlib.import_module("ray")
         quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         try:
