@@ -481,6 +481,7 @@ def _require_answer(address: str) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Say in one line why an actor died: Ray's reasons are the last lines of paragraphs."""
+    """Say in one line why an actor died: Ray's reasons are the last lines of paragraphs, guesses after them."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", lines[-1]) if lines else type(error).__name__
+    reason = re.sub(r"\s+", " ", lines[-1]).partition(" Some common causes include")[0] if lines else ""
+    return reason.rstrip(".") or type(error).__name__
