@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 
-CHUNK, CHUNKS = 48, 4
+CHUNK, CHUNKS = 64, 3
 SETTINGS = Settings(workers=0, batch_size=16)
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from data_fixtures.colours import write_imagenet
 from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
-from harness.engines.measuring import measured
+from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings, Shard
 from harness.errors import DataError, NotMeasured, ShardDone
 from harness.protocols.attacks import Attack
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1&resize=16&crop=16"
 NEXT = RIGHT.replace("reads_colours", "reads_the_next_class")
+FINE = "python:data_fixtures.features:fine_filters?resize=32&crop=32&mean=0,0,0&std=1,1,1"
 SETTINGS = Settings(workers=0, batch_size=8)
 STANDARD = Attack("standard", eps=8 / 255, ladder=(2, 4), restarts=1)
 CHUNK = 16
@@ -107,7 +109,7 @@ def test_a_shard_that_is_done_measures_nothing(dataset, tmp_path, monkeypatch):
     [
         (STANDARD, [RIGHT]),
         (replace(STANDARD, surrogate=RIGHT), [RIGHT, NEXT]),
-        (Maximize(units=(0, 1), steps=2), [RIGHT]),
+        (Maximize(units=(0, 1), steps=2), [FINE]),
     ],
     ids=str,
 )
@@ -122,8 +124,6 @@ def test_attacks_and_maximizing_images_are_shared_too(need, specs, dataset, tmp_
 
 
 def test_an_error_of_a_shard_is_its_own(dataset, tmp_path):
-    from harness.benchmarks.order import prefix_order
-
     order = prefix_order(70, 0)
     dataset.path(int(order[CHUNK])).write_bytes(b"no image")
     measure_shard(dataset, tmp_path / "store", shard=(1, 2))
@@ -136,8 +136,6 @@ def test_an_error_of_a_shard_is_its_own(dataset, tmp_path):
 @pytest.fixture
 def run(dataset, tmp_path):
     """A run that has no records yet."""
-    from harness.engines.measuring import run_key
-
     return RecordStore(tmp_path / "store").run(run_key(dataset, "imagenet", parse_spec(RIGHT), SETTINGS))
 
 
