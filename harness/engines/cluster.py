@@ -149,7 +149,9 @@ class Cluster:
             raise self._failure
         if self._ray:
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # The second keeps Ray from telling of each death on the standard output, where commands print their answers.
+        for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_DEDUP_LOGS_SKIP_REGEX", ".")):
+            os.environ.setdefault(name, value)
         ray: Any = importlib.import_module("ray")
         quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         try:
@@ -479,6 +481,7 @@ def _require_answer(address: str) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Say in one line why an actor died: Ray's reasons are the last lines of paragraphs."""
+    """Say in one line why an actor died: Ray's reasons are the last lines of paragraphs, guesses after them."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", lines[-1]) if lines else type(error).__name__
+    reason = re.sub(r"\s+", " ", lines[-1]).partition(" Some common causes include")[0] if lines else ""
+    return reason.rstrip(".") or type(error).__name__

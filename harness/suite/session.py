@@ -30,7 +30,7 @@ from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
-from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, claim_of, params_of
+from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, NOTICE, claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, unpinned
 from harness.suite.pins import location_of, takes_pins
@@ -164,10 +164,8 @@ class SuiteSession:
         if isinstance(study, LiveStudy):
             share = study.measure_shard()
             failed = f"; of {share.failed} it could not be measured" if share.failed else ""
-            log.warning(
-                "shard %s: its share of %d runs of study %s is in the store, %s records%s",
-                *(self.shard, share.runs, name, f"{share.images:,}", failed),
-            )
+            notice = f"its share of {share.runs} runs of study {name} is in the store, {share.images:,} records{failed}"
+            item.user_properties.append((NOTICE, f"shard {self.shard}: {notice}"))
             study.require(self._plan_of([item]))
         raise ShardDone(str(self.shard), 0)
 
