@@ -27,7 +27,7 @@ from harness.verdicts.rules import Judgement, Verdict
 Plan = Mapping[Spec, Sequence[Need]]
 
 # Passes through a classifier that a step takes: forward, and back, which takes about twice as long.
-_PASSES_A_STEP = 3
+PASSES_A_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Paces:
 def passes_of(need: Need, laboratory: Laboratory) -> float:
     """Count the passes through a classifier that an image takes, forward ones; at most so many for attacks."""
     if isinstance(need, Attack):
-        return 1 + _PASSES_A_STEP * need.steps * len(need.pursuits)
+        return 1 + PASSES_A_STEP * need.steps * len(need.pursuits)
     if isinstance(need, Maximize):
-        return _PASSES_A_STEP * need.steps
+        return PASSES_A_STEP * need.steps
     with suppress(HarnessError):
         if frames := laboratory.dataset(need).frames:
             return sum(frames) / len(frames)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from data_fixtures.colours import write_imagenet
+from data_fixtures.photographs import save_squeezenet, write_photographs
 from data_fixtures.timing import best_times
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.classifiers.spec import parse_spec
 
 pytestmark = pytest.mark.bench
 
@@ -22,16 +22,7 @@ BATCH = 32
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
-    """A SqueezeNet with random weights: of real size and speed, and there without a download."""
-    import torch
-    from safetensors.torch import save_file
-
-    from harness.torchvision_ops import import_torchvision
-
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
-    save_file(import_torchvision().models.squeezenet1_1(weights=None).state_dict(), file)
-    return parse_spec(f"torchvision:squeezenet1_1@{file}")
+    return save_squeezenet(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +36,7 @@ def classifier(spec):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """JPEG photographs of ordinary size and detail, to decode and resize."""
-    from PIL import Image
-
-    root = tmp_path_factory.mktemp("data")
-    write_imagenet(root / "imagenet", [0], per_class=1)
-    folder = root / "imagenet" / "val" / "n01440764"
-    rng = np.random.default_rng(0)
-    for place in range(IMAGES):
-        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{place:04d}.jpg", quality=90)
-    (folder / "0000.png").unlink()
-    return root
+    return write_photographs(tmp_path_factory.mktemp("data"), IMAGES)
 
 
 def ratio(benchmark, bare, ours, rounds=9):

@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+
+from data_fixtures.photographs import write_photographs
 
 pytestmark = pytest.mark.bench
 
@@ -18,16 +19,7 @@ RUNS, IMAGES = 6, 96
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """JPEG photographs of ordinary size and detail."""
-    from PIL import Image
-
-    folder = tmp_path_factory.mktemp("data") / "imagenet" / "val" / "n01440764"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for place in range(IMAGES):
-        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{place:04d}.jpg", quality=90)
-    return folder.parents[2]
+    return write_photographs(tmp_path_factory.mktemp("data"), IMAGES)
 
 
 def squeezenet(shift):

@@ -4,13 +4,11 @@ import importlib.util
 import os
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from data_fixtures.colours import write_imagenet
+from data_fixtures.photographs import save_squeezenet, write_photographs
 from data_fixtures.timing import best_times
 from harness.benchmarks.catalog import DataRoots, open_benchmark
-from harness.classifiers.spec import parse_spec
 from harness.engines.cluster import Cluster
 from harness.engines.measuring import measured
 from harness.engines.settings import Settings
@@ -28,31 +26,12 @@ SETTINGS = Settings(workers=0, batch_size=16)
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
-    """A SqueezeNet with random weights."""
-    import torch
-    from safetensors.torch import save_file
-
-    from harness.torchvision_ops import import_torchvision
-
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
-    save_file(import_torchvision().models.squeezenet1_1(weights=None).state_dict(), file)
-    return parse_spec(f"torchvision:squeezenet1_1@{file}")
+    return save_squeezenet(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """JPEG photographs of ordinary size and detail."""
-    from PIL import Image
-
-    root = tmp_path_factory.mktemp("data")
-    write_imagenet(root / "imagenet", [0], per_class=1)
-    folder = root / "imagenet" / "val" / "n01440764"
-    rng = np.random.default_rng(0)
-    for place in range(CHUNK * CHUNKS):
-        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{place:04d}.jpg", quality=90)
-    (folder / "0000.png").unlink()
+    root = write_photographs(tmp_path_factory.mktemp("data"), CHUNK * CHUNKS)
     return open_benchmark("imagenet", DataRoots(root))
 
 
