@@ -1,4 +1,4 @@
-"""Photographs of ordinary size and detail, and a network of real size and speed: nobody knows them, all can be timed."""
+"""Photographs of ordinary size and detail, and a network of real size and speed: to time the harness with."""
 
 from pathlib import Path
 
