@@ -16,10 +16,10 @@ from harness.benchmarks.images import Fitting, read_image
 from harness.benchmarks.order import prefix_order
 from harness.engines.blame import blaming
 from harness.engines.engine import Answer, Load
-from harness.engines.measuring import Lane, fill
+from harness.engines.measuring import Lane, fill, require_all
 from harness.engines.memory import keep_freed_memory
 from harness.engines.settings import Settings
-from harness.errors import NotMeasured, ShardDone
+from harness.errors import NotMeasured
 from harness.progress import Progress
 from harness.protocols.maximizing import Maximize
 from harness.records.schema import Columns
@@ -84,19 +84,20 @@ def maximized(
     """
     seeds = _seeds(dataset, need, spec, settings.seed)
     run = store.run(_key(dataset, need, spec, load, settings, seeds))
-    if len(run.missing(run.key.pairs)) == 0:
-        return run, run.key.pairs
-    if not settings.measure:
+
+    def lacking() -> NDArray[np.int64]:
+        """Give the positions of all seed images of which a record is missing."""
+        missing = run.missing(run.key.pairs) // run.key.chunk
+        return settings.own(np.flatnonzero(np.isin(np.arange(run.key.pairs) // run.key.chunk, missing)), run.key.chunk)
+
+    if len(lacking()) and not settings.measure:
         raise NotMeasured(f"maximizing images of {spec.label} are not in {store.root}; make them without --claims-only")
-    shard = settings.shard
-    with run.lock(wait=wait, part=shard.part if shard else ""):
-        missing = run.missing(run.key.pairs)
-        whole = np.flatnonzero(np.isin(np.arange(run.key.pairs) // need.unit_count, missing // need.unit_count))
-        lane = Lane(spec, run, shard.of(whole, run.key.chunk) if shard else whole)
-        if len(lane.positions):
-            fill([lane], Search(tuple(seeds), need, spec, settings), load, settings)
-    if shard:
-        raise ShardDone(str(shard), len(shard.of(np.arange(run.key.pairs), run.key.chunk)))
+    if len(lacking()):
+        with run.lock(wait=wait, part=settings.part):
+            lane = Lane(spec, run, lacking())
+            if len(lane.positions):
+                fill([lane], Search(tuple(seeds), need, spec, settings), load, settings)
+    require_all(settings, run.key.pairs, run.key.chunk)
     return run, run.key.pairs
 
 

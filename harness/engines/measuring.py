@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,34 +72,48 @@ def measured(
     runs = [store.run(run_key(dataset, need, spec, settings, load)) for spec in specs]
     images = len(dataset) if settings.images is None else min(settings.images, len(dataset))
     is_current = _freshness(dataset, settings.seed) if settings.measure and not settings.is_checked else None
-    lacking = [run.missing(images, is_current) for run in runs]
-    if not any(map(len, lacking)):
-        return [(run, images) for run in runs]
-    if not settings.measure:
-        spec, missing = next((spec, missing) for spec, missing in zip(specs, lacking, strict=True) if len(missing))
+
+    def lacking(run: Run) -> NDArray[np.int64]:
+        return settings.own(run.missing(images, is_current), run.key.chunk)
+
+    missing = list(map(lacking, runs))
+    if any(map(len, missing)) and not settings.measure:
+        spec, first = next((spec, first) for spec, first in zip(specs, missing, strict=True) if len(first))
         what = dataset.benchmark if isinstance(need, str) else f"{dataset.benchmark} under {need.name}"
         raise NotMeasured(
-            f"{len(missing):,} of {images:,} records of {spec.label} on {what} are not in {store.root}; "
+            f"{len(first):,} of {images:,} records of {spec.label} on {what} are not in {store.root}; "
             "measure them without --claims-only"
         )
-    shard = settings.shard
-    # Two specs may name the same classifier, which is measured once.
-    different = {run.folder: (spec, run) for spec, run in zip(specs, runs, strict=True)}
-    with ExitStack() as locks:
-        for folder in sorted(different):  # in one order everywhere, so that no two wait in a ring
-            locks.enter_context(different[folder][1].lock(wait=wait, part=shard.part if shard else ""))
-        lanes = [Lane(spec, run, run.missing(images, is_current)) for spec, run in different.values()]
-        if shard:
-            lanes = [replace(lane, positions=shard.of(lane.positions, lane.run.key.chunk)) for lane in lanes]
-        lanes = [lane for lane in lanes if len(lane.positions)]
-        if lanes:
-            work = Examination(dataset, need, tuple(lane.spec for lane in lanes), settings)
-            done, seconds = fill(lanes, work, load, settings)
-            for lane in lanes:
-                lane.run.add_pace(settings.pace_name, done, seconds / len(lanes))
-    if shard:
-        raise ShardDone(str(shard), len(shard.of(np.arange(images), runs[0].key.chunk)))
+    if any(map(len, missing)):
+        # Two specs may name the same classifier, which is measured once.
+        different = {run.folder: (spec, run) for spec, run in zip(specs, runs, strict=True)}
+        with ExitStack() as locks:
+            for folder in sorted(different):  # in one order everywhere, so that no two wait in a ring
+                locks.enter_context(different[folder][1].lock(wait=wait, part=settings.part))
+            lanes = [Lane(spec, run, lacking(run)) for spec, run in different.values()]
+            lanes = [lane for lane in lanes if len(lane.positions)]
+            if lanes:
+                work = Examination(dataset, need, tuple(lane.spec for lane in lanes), settings)
+                done, seconds = fill(lanes, work, load, settings)
+                for lane in lanes:
+                    lane.run.add_pace(settings.pace_name, done, seconds / len(lanes))
+    require_all(settings, images, runs[0].key.chunk)
     return [(run, images) for run in runs]
+
+
+def require_all(settings: Settings, images: int, chunk: int) -> None:
+    """See that not only a shard's share of a run was measured.
+
+    Args:
+        settings: How it was measured.
+        images: How many records the run was to have.
+        chunk: How many records a chunk of it holds.
+
+    Raises:
+        ShardDone: It was.
+    """
+    if settings.shard:
+        raise ShardDone(str(settings.shard), len(settings.own(np.arange(images), chunk)))
 
 
 def run_key(dataset: Dataset, need: str | Attack, spec: "Spec", settings: Settings, load: Load | None = None) -> RunKey:

@@ -25,21 +25,6 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
-    @property
-    def part(self) -> str:
-        """Its name in a file's."""
-        return f"{self.number}-of-{self.count}"
-
-    def of(self, positions: NDArray[np.int64], chunk: int) -> NDArray[np.int64]:
-        """Keep its own positions.
-
-        Args:
-            positions: Of a seeded order.
-            chunk: How many positions a chunk holds.
-        """
-        own: NDArray[np.int64] = positions[positions // chunk % self.count == self.number - 1]
-        return own
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -70,6 +55,23 @@ class Settings:
     keep_pixels: bool = False
     engine: Engine = field(default_factory=Local)
     shard: Shard | None = None
+
+    @property
+    def part(self) -> str:
+        """The name of what is measured of each run; empty for all of it."""
+        return f"{self.shard.number}-of-{self.shard.count}" if self.shard else ""
+
+    def own(self, positions: NDArray[np.int64], chunk: int) -> NDArray[np.int64]:
+        """Keep the positions that are to be measured.
+
+        Args:
+            positions: Of a seeded order.
+            chunk: How many positions a chunk holds.
+        """
+        if self.shard is None:
+            return positions
+        kept: NDArray[np.int64] = positions[positions // chunk % self.shard.count == self.shard.number - 1]
+        return kept
 
     @property
     def own_device(self) -> str:

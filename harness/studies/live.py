@@ -67,6 +67,8 @@ class Supply(Protocol):
 
 # Whose errors ImageNet-C's and ImageNet-P's metrics are divided by.
 NORMALISER = "alexnet"
+# By whose errors on which benchmarks.
+NORMALISED = ("imagenet", "imagenet-c", "imagenet-p")
 
 
 @dataclass(frozen=True)
@@ -427,7 +429,14 @@ class Laboratory:
         draw_maximizing_images(need, run.read(images), path, spec.label)
 
     def measure_shard(self) -> "Share":
-        """Measure a shard's share of all that is planned, once; what another process is at comes last."""
+        """Measure a shard's share of all that is planned, once; what another process is at comes last.
+
+        The normaliser is asked too where it always is.
+        """
+        if self._always_normalise:
+            asked = {need for needs in self._plan.values() for need in needs if isinstance(need, str)}
+            own = self._plan.setdefault(self.normaliser, [])
+            own += sorted(asked.intersection(NORMALISED).difference(own))
         for wait in (False, True):
             for spec, needs in self._plan.items():
                 for need in needs:

@@ -215,6 +215,8 @@ def measuring_plan(
     casts: Sequence[Cast],
     needs: Mapping[str, Callable[[Quantity], Iterable[Need]]],
     recorded: Container[str] = (),
+    *,
+    quoted: bool = False,
 ) -> Mapping[Spec, list[Need]]:
     """List, per classifier of the live studies, what the selected tests will ask of it.
 
@@ -224,6 +226,8 @@ def measuring_plan(
         needs: By study, from a quantity to what must be asked of a classifier to know it.
         recorded: Keys of the figures that are recorded of whom a candidate should be like: no others are measured for
             tests that compare with them.
+        quoted: Whether to list those too who play the rows that tests quote, which are measured only when a test comes
+            to them.
     """
     by_study = {cast.study: cast for cast in casts}
     plan: dict[Spec, list[Need]] = {}
@@ -240,6 +244,15 @@ def measuring_plan(
             quantities = [quantity for quantity in quantities if quantity.key in recorded]
         asked += [need for quantity in quantities for need in needs[cast.study](quantity)]
         baseline = [cast.baseline] if cast.baseline and "candidate" not in params else []
-        for spec in [*(named or cast.subjects), *baseline]:
+        players = _players(item, cast) if quoted else []
+        for spec in [*(named or cast.subjects), *baseline, *players]:
             plan[spec] = list(dict.fromkeys([*plan.get(spec, ()), *asked]))
     return plan
+
+
+def _players(item: pytest.Item, cast: Cast) -> list[Spec]:
+    """Give who plays the rows that a test quotes: those that its parameters or constants of its module name."""
+    function = getattr(item, "function", None)
+    constants = [function.__globals__.get(name) for name in function.__code__.co_names] if function else []
+    roles = cast.roles or {}
+    return [roles[row] for row in (*constants, *params_of(item).values()) if isinstance(row, str) and row in roles]

@@ -401,7 +401,7 @@ class SuiteSession:
         attacks |= {name: each.attacks for name, each in self.shipped.items()}
         recorded = self._reference.figures if self._reference else ()
         needs = {name: each.needs for name, each in attacks.items()}
-        return parameters.measuring_plan(items, self.casts, needs, recorded)
+        return parameters.measuring_plan(items, self.casts, needs, recorded, quoted=self.shard is not None)
 
     @property
     def named_studies(self) -> list[str]:

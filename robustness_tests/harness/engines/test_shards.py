@@ -87,6 +87,7 @@ def test_shards_together_measure_what_one_run_does(count, is_shared, dataset, tm
         whole = tmp_path / "whole"
         assert all(result.is_whole for result in merged(roots, RecordStore(whole)))
     assert files(whole) == files(tmp_path / "one")
+    assert sum(measure_shard(dataset, whole, shard=(number, count)).images for number in range(1, count + 1)) == 70
     ((run, images),) = measure(dataset, whole, measure=False)
     assert sum(len(part["position"]) for part in run.read(images)) == 70
 
