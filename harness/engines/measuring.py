@@ -242,12 +242,10 @@ class _ChunkWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that is held, chunk by chunk; what is cut off in the middle is completed by a later write."""
+        """Write all that is held; what is cut off in the middle is completed by a later write."""
         self._flushed = time.monotonic()
         if not self._held:
             return
         rows = {name: np.concatenate([columns[name] for columns in self._held]) for name in self._held[0]}
         self._held.clear()
-        chunks = rows["position"] // self._run.key.chunk
-        for chunk in np.unique(chunks):
-            self._run.append({name: values[chunks == chunk] for name, values in rows.items()})
+        self._run.append(rows)
