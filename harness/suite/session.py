@@ -130,6 +130,7 @@ class SuiteSession:
         new_only = getattr(config.option, "update_new_snapshots_only", False)
         self._records_pins = bool(config.option.update_snapshots or new_only)
         self._is_worker = hasattr(config, "workerinput")
+        self._asks_of_named = parameters.asks_of_named(config)
         self._ahead: ahead.Ahead | None = None
 
     @property
@@ -170,12 +171,15 @@ class SuiteSession:
         raise ShardDone(str(self.shard), 0)
 
     def help_out(self) -> None:
-        """Measure what other workers have not come to yet of what is planned, where this one has no test left."""
-        if self._is_worker and self.request.settings.measure and not self.decides:
+        """Measure what other workers have not come to yet of what is planned, where this one has no test left.
+
+        Of classifiers that are named, where claims on them are asked.
+        """
+        if self._is_worker and self._asks_of_named and self.request.settings.measure and not self.decides:
             asked = {params_of(item).get("study") for item in self._asked}
-            for name in asked.intersection(self.named_studies):
-                self.study(str(name))
-                for _ in self._laboratories[str(name)].measure_backwards():
+            for name in filter(asked.__contains__, self.named_studies):
+                self.study(name)
+                for _ in self._laboratories[name].measure_backwards():
                     pass
 
     @property
@@ -214,8 +218,8 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
-        self._asked = items
-        self._plan = self._plan_of([item for item in items if not (takes_pins(item) and self._no_pins(item))])
+        self._asked = [item for item in items if not (takes_pins(item) and self._no_pins(item))]
+        self._plan = self._plan_of(self._asked)
 
     def study(self, name: str) -> Study:
         """Give a study by name, made when first asked for."""
@@ -449,7 +453,7 @@ class SuiteSession:
             self.request.roots,
             store,
             settings,
-            self._plan,
+            self._plan_of([item for item in self._asked if params_of(item).get("study") == name]),
             self.request.normaliser,
             pictures,
             drawing=self._drawing,

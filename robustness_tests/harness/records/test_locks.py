@@ -76,6 +76,7 @@ def test_a_worker_that_outlives_its_killed_parent_holds_nothing(lock):
         assert is_held(lock)
         killed(process)
         os.kill(int(worker), 0)
+        _wait_until(lambda: not is_held(lock))  # it may have been forked just now
         with held(lock, wait=False):
             pass
     finally:

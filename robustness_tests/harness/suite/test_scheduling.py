@@ -108,6 +108,7 @@ def test_what_a_worker_leaves_undone_is_taken_over(count, place):
         ("t.py::test_a[paper-mce]", "t.py::test_a[paper-mce]"),
         ("t.py::test_a", "t.py::test_a"),
     ],
+    ids=["subject", "baseline", "longer_case", "neighbours", "published", "no_classifier", "no_study"],
 )
 def test_a_unit_is_a_classifier_of_a_study(nodeid, unit):
     assert units([CAST])(nodeid) == unit
