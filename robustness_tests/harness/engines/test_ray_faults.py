@@ -166,7 +166,8 @@ def test_a_run_that_loses_its_cluster_or_its_life_goes_on_when_asked_again(victi
     run.wait_for(run.chunks)
     victims = [run.process.pid] if victim == "driver" else named(victim, run.process.pid)
     os.kill(victims[0], signal.SIGKILL)
-    assert run.ended()[0] != 0
+    code, out, err, _ = run.ended()
+    assert code or out == undisturbed, err  # all that was left may be done before the loss is felt
     assert run.chunks()
     assert_goes_on(tmp_path, data, undisturbed)
 
