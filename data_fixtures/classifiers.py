@@ -44,11 +44,11 @@ class DiesOnce(ReadsColours):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """From (n, 3, h, w) images in [0, 1] to (n, classes) logits."""
-        deadly = Path(os.environ["DIES_ONCE"])
-        if deadly.exists():
-            deadly.unlink()
-            os._exit(9)
-        return super().forward(images)
+        try:
+            Path(os.environ["DIES_ONCE"]).unlink()  # once, of however many processes that find it
+        except FileNotFoundError:
+            return super().forward(images)
+        os._exit(9)
 
 
 class Dies(ReadsColours):
