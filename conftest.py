@@ -263,10 +263,5 @@ def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Seque
 @pytest.fixture
 def pinned(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """Give what to compare a mapping of figures with: its pins in `snapshots/`, within tolerances."""
-    session = request.config.stash[SESSION]
-    found = session.pinned(request.node, snapshot)
-    if not found.is_whole and not claims.claim_of(request.node):
-        settings = session.request.settings
-        with claims.in_one_line(request.node):
-            found.require_recorded_with({"seed": str(settings.seed), "precision": settings.precision})
-    return found
+    with claims.in_one_line(request.node):
+        return request.config.stash[SESSION].pinned(request.node, snapshot)

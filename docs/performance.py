@@ -9,6 +9,7 @@ that it takes. Operations are counted by torch on tensors without numbers; nothi
 import sys
 from collections.abc import Iterator
 
+from harness.benchmarks.dataset import PUBLISHED_FORM
 from harness.benchmarks.imagenet_p import FRAMES
 from harness.classifiers.catalog import CATALOG
 from harness.protocols.attacks import Attack
@@ -17,7 +18,7 @@ from harness.protocols.needs import Need
 from harness.references import QUANTITIES
 from harness.studies.live import Attacks
 from harness.studies.study import BASELINE, WSL
-from harness.suite.plan import PASSES_A_STEP
+from harness.suite.plan import passes_under
 from harness.torchvision_ops import import_torchvision
 
 IMAGES = {
@@ -28,7 +29,6 @@ IMAGES = {
     "cue-conflict": 1_280,
 }
 GPUS = (1, 8, 64)
-SIDE = 224
 
 
 def needs() -> Iterator[Need]:
@@ -43,8 +43,9 @@ def passes(need: Need) -> float:
     if isinstance(need, Attack):
         if need.surrogate:  # whose images are made once for all, on the surrogate
             return IMAGES["imagenet"] * (1 + len(need.ladder))
-        return IMAGES["imagenet"] * (1 + PASSES_A_STEP * need.steps * len(need.pursuits))
-    return sum(FRAMES) * 50_000 if need == "imagenet-p" else IMAGES[need]
+        return IMAGES["imagenet"] * passes_under(need)
+    frames = sum(FRAMES) / len(FRAMES) if need == "imagenet-p" else 1
+    return IMAGES[need] * frames
 
 
 def flops(name: str) -> int:
@@ -52,12 +53,11 @@ def flops(name: str) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    entry = CATALOG[name]
-    widened = {"groups": 32, "width_per_group": entry.width_per_group} if entry.width_per_group else {}
+    entry, side = CATALOG[name], PUBLISHED_FORM.side
     with torch.device("meta"):
-        network = import_torchvision().models.get_model(entry.architecture, weights=None, **widened).eval()
+        network = import_torchvision().models.get_model(entry.architecture, weights=None, **entry.options).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(torch.empty(1, 3, SIDE, SIDE))
+            network(torch.empty(1, 3, side, side))
     return int(counter.get_total_flops())
 
 

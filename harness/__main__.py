@@ -1,10 +1,9 @@
 """Runs `python -m harness`."""
 
 import atexit
-import os
 import sys
 
-from harness.stopping import KEPT, Stopping
+from harness.stopping import KEPT, Stopping, end_at_once
 
 
 def run() -> int:
@@ -20,10 +19,8 @@ def run() -> int:
         code = 130
     if stopping.number is None:
         return code
-    # All is kept and said; what is left to tidy up, after torch alone, takes seconds.
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    os._exit(128 + stopping.number)
+    end_at_once(128 + stopping.number)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from harness.metrics.shape_bias import CATEGORIES
 from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
-from harness.records.schema import Columns, to_table
+from harness.records.schema import Columns, joined, to_table
 
 WORSE, BETTER, OTHER = "worse", "better", "other class"
 # Of tiles' borders.
@@ -174,7 +174,7 @@ def changed_images(
         parts.append(_changed_of(need, old, compare(old, new)))
     if not images:
         raise NotMeasured(f"{need}: there is no image that both {names[0]} and {names[1]} have seen")
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = joined(parts)
     worst_first = np.lexsort((rows["position"], -rows["badness"]))
     rows = {name: values[worst_first] for name, values in rows.items()}
     worse, better, otherwise = (int((rows["kind"] == kind).sum()) for kind in (WORSE, BETTER, OTHER))

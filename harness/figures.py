@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from harness.files import put_whole
 from harness.metrics.similarity import ssim
 from harness.protocols.maximizing import Maximize
-from harness.records.schema import Columns
+from harness.records.schema import Columns, joined
 
 _INCHES_A_PICTURE = 1.5
 
@@ -42,8 +42,7 @@ def draw_maximizing_images(maximize: Maximize, chunks: Iterable[Columns], path: 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    parts = list(chunks)
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    columns = joined(list(chunks))
     side = round((columns["seed_image"].shape[1] // 3) ** 0.5)
     rows, units = 2 * maximize.seed_count, maximize.unit_count
     size = (_INCHES_A_PICTURE * (units + 1), _INCHES_A_PICTURE * 1.25 * rows + 0.6)

@@ -26,6 +26,11 @@ class Entry:
     width_per_group: int = 0
 
     @property
+    def options(self) -> dict[str, int]:
+        """What the architecture is built with."""
+        return {"groups": 32, "width_per_group": self.width_per_group} if self.width_per_group else {}
+
+    @property
     def url(self) -> str:
         """Where the weights file is published."""
         return _DOWNLOADS + self.file

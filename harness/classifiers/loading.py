@@ -211,8 +211,7 @@ def _build(spec: Spec) -> "nn.Module":
     """Build the architecture; for `hub:`, `hf:` and `python:` with whatever weights it brings along."""
     if spec.source == "paper":
         entry = CATALOG[spec.name]
-        widened = {"groups": 32, "width_per_group": entry.width_per_group} if entry.width_per_group else {}
-        return _torchvision_model(entry.architecture, **widened)
+        return _torchvision_model(entry.architecture, **entry.options)
     if spec.source == "torchvision":
         _check_torchvision_name(spec.name)
         options: dict[str, Any] = {}

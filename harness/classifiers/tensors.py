@@ -351,7 +351,7 @@ def _has_the_same_numbers(own: TensorSummary, other: TensorSummary) -> bool:
 
 def _other_shapes(reference: Sequence[TensorSummary], candidate: Sequence[TensorSummary]) -> str:
     """Say in which names and shapes two lists of tensors differ; empty where in none."""
-    before, after = ({each.name: each.shape for each in some} for some in (reference, candidate))
+    before, after = ({each.name: each.shape for each in tensors} for tensors in (reference, candidate))
     parts = [
         f"{len(names)} tensor{'s' * (len(names) > 1)} {word} ({some(names)})"
         for word, names in (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.benchmarks.batches import Batch
 from harness.errors import NonFinite
-from harness.records.schema import Columns
+from harness.records.schema import Columns, joined
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,7 @@ class BackingOff:
             if (answers := self._asked(batch, labels, names, start, stop)) is not None:
                 found.append(answers)
                 start = stop
-        return [
-            {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
-            for parts in zip(*found, strict=True)
-        ]
+        return found[0] if len(found) == 1 else [joined(parts) for parts in zip(*found, strict=True)]
 
     def _asked(
         self, batch: Batch, labels: NDArray[np.int16], names: list[str], start: int, stop: int

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from harness.engines.engine import Keeper, Load, Work
 from harness.engines.seat import Job, Reply, Seat
+from harness.engines.settings import count_cores
 from harness.errors import (
     CheckpointError,
     ComputingLost,
@@ -182,7 +183,7 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
         return {
             "include_dashboard": False,
-            "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "num_cpus": count_cores(),
             "object_store_memory": _OBJECT_STORE,
             "_temp_dir": str(self._folder),
         }

@@ -6,12 +6,10 @@ the process sees says nothing in another process, so the lock is named by what C
 
 import logging
 import os
-import tempfile
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 
-from harness.records.locks import held
+from harness.records.locks import held, shared_folder
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ def lease_gpu() -> str:
     Where all are leased, which is said, one is shared with another process.
     """
     names = _names(count_gpus())
-    folder = Path(tempfile.gettempdir()) / f"robustness-gpus-{os.getuid()}"
+    folder = shared_folder("gpus")
     for number, name in enumerate(names):
         try:
             _lease.enter_context(held(folder / name, wait=False))

@@ -22,7 +22,7 @@ from harness.errors import NotMeasured, ShardDone
 from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
-from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, SEQUENCES_SCHEMA, Columns
+from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, SEQUENCES_SCHEMA, Columns, joined
 from harness.records.store import RecordStore, Run, RunKey
 
 if TYPE_CHECKING:
@@ -246,6 +246,6 @@ class _ChunkWriter:
         self._flushed = time.monotonic()
         if not self._held:
             return
-        rows = {name: np.concatenate([columns[name] for columns in self._held]) for name in self._held[0]}
+        rows = joined(self._held)
         self._held.clear()
         self._run.append(rows)

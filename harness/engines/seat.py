@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.benchmarks.batches import watching_decoders
 from harness.engines.engine import Answer, Work
 from harness.errors import CheckpointError, HarnessError, UsageError
-from harness.records.schema import Columns
+from harness.records.schema import Columns, joined
 
 if TYPE_CHECKING:
     from harness.classifiers.classifier import Classifier
@@ -94,7 +94,8 @@ class Seat:
         with _collecting(reply.warnings):
             try:
                 answer = self._begun(number, held)
-                reply.answer = _together(watching_decoders()(list)(answer(positions)))
+                batches = watching_decoders()(list)(answer(positions))
+                reply.answer = [joined(parts) for parts in zip(*batches, strict=True)]
             except HarnessError as error:
                 reply.error = error
         return reply
@@ -142,14 +143,6 @@ def _require_device(device: str) -> None:
             f"the cluster counts GPUs on {socket.gethostname()}, and torch sees none there; mend its driver, or give "
             "--device cpu"
         )
-
-
-def _together(answers: Sequence[list[Columns]]) -> list[Columns]:
-    """Join the batches of a chunk, classifier by classifier."""
-    return [
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for parts in zip(*answers, strict=True)
-    ]
 
 
 @contextmanager

@@ -91,4 +91,9 @@ class Settings:
 
 def default_workers() -> int:
     """Give the number of decoding processes: one a core that this process may use, 16 at most."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+    return min(count_cores(), 16)
+
+
+def count_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

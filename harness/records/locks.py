@@ -6,6 +6,7 @@ worker that outlives its parent does not hold what the parent held.
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,11 @@ def held(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[Non
         if descriptor in _held:  # not in a child
             _held.remove(descriptor)
             os.close(descriptor)
+
+
+def shared_folder(name: str) -> Path:
+    """Give the folder of locks on what a machine has and not a store; of this user's processes, which share it."""
+    return Path(tempfile.gettempdir()) / f"robustness-{name}-{os.getuid()}"
 
 
 def is_held(path: Path) -> bool:

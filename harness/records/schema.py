@@ -3,6 +3,7 @@
 Records are columns: a dict of numpy arrays of one length while they are computed, a table on disk.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,11 @@ CATEGORY_COLUMNS: dict[str, str] = {
     "texture": "category of the image's texture",
     "category_probabilities": "per category, in alphabetical order, the mean softmax probability of its classes",
 }
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Put the rows of several tables of the same columns behind one another; there is one at least."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def to_table(columns: Columns) -> "pa.Table":

@@ -4,15 +4,13 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterable, Mapping
 
 from harness.errors import unknown
 from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
-from harness.records.schema import Columns
+from harness.records.schema import Columns, joined
 from harness.scores import attack, classification, maximize
 from harness.scores.attack import accuracy_after, attack_scores
 from harness.scores.classification import (
@@ -56,14 +54,10 @@ def columns_of(need: Need) -> tuple[str, ...]:
 def make_sample(need: Need, chunks: Iterable[Columns]) -> Sample:
     """Boil records down to what their scores read, chunk by chunk."""
     if isinstance(need, Maximize):
-        return maximize.make_sample(need, _joined(list(chunks)))
+        return maximize.make_sample(need, joined(list(chunks)))
     if isinstance(need, Attack):
-        return _joined([attack.boil_down(columns) for columns in chunks])
-    return _joined([classification.boil_down(need, columns) for columns in chunks])
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return joined([attack.boil_down(columns) for columns in chunks])
+    return joined([classification.boil_down(need, columns) for columns in chunks])
 
 
 def scores_of(need: Need) -> Mapping[str, Score]:

@@ -197,15 +197,22 @@ class Laboratory:
         for need in needs:
             with suppress(Busy):
                 self.dataset(benchmark_of(need), wait=False)
-        if any((spec, need) not in self._samples for need in needs):
+        if self._unknown(spec, needs):
             self._turns.wait(spec)
             for wait in (False, True):
-                for need in dict.fromkeys([*needs, *self._plan.get(spec, ())]):
-                    if (spec, need) not in self._samples:
-                        with suppress(Busy):
-                            self._measure(spec, need, wait=wait)
+                self._measure_unknown(spec, [*needs, *self._plan.get(spec, ())], wait=wait)
             self._let_go()
         return {need: _or_raise(self._samples[spec, need]) for need in needs}
+
+    def _unknown(self, spec: Spec, needs: Iterable[Need]) -> list[Need]:
+        """Give what of a classifier is not known yet, neither a sample nor why there is none."""
+        return [need for need in dict.fromkeys(needs) if (spec, need) not in self._samples]
+
+    def _measure_unknown(self, spec: Spec, needs: Iterable[Need], *, wait: bool) -> None:
+        """Measure what of a classifier is not known yet; without waiting, what no other process is at."""
+        for need in self._unknown(spec, needs):
+            with suppress(Busy):
+                self._measure(spec, need, wait=wait)
 
     def _look(self, spec: Spec, need: Need, drawing: Drawing) -> Sample:
         """Give a classifier's sample of as many images as the claim looks at now, measuring what is not known yet."""
@@ -439,10 +446,7 @@ class Laboratory:
             own += sorted(asked.intersection(NORMALISED).difference(own))
         for wait in (False, True):
             for spec, needs in self._plan.items():
-                for need in needs:
-                    if (spec, need) not in self._samples:
-                        with suppress(Busy):
-                            self._measure(spec, need, wait=wait)
+                self._measure_unknown(spec, needs, wait=wait)
                 self._let_go()
         outcomes = list(self._samples.values())
         done = [outcome for outcome in outcomes if isinstance(outcome, ShardDone)]
@@ -465,12 +469,10 @@ class Laboratory:
             What was looked at, whatever came of it: who asks for its samples is told.
         """
         for spec in reversed(self._plan):
-            if any((spec, need) not in self._samples for need in self._plan[spec]):
+            if self._unknown(spec, self._plan[spec]):
                 self._turns.wait(spec)
             for need in reversed(self._plan[spec]):
-                if (spec, need) not in self._samples:
-                    with suppress(Busy):
-                        self._measure(spec, need, wait=False)
+                self._measure_unknown(spec, [need], wait=False)
                 yield spec, need
             self._let_go()
 
@@ -621,6 +623,11 @@ class LiveStudy(Study):
     def measure_shard(self) -> Share:
         """Measure a shard's share of all that is planned."""
         return self._laboratory.measure_shard()
+
+    def measure_what_is_left(self) -> None:
+        """Measure all that is planned and that no other process is at."""
+        for _ in self._laboratory.measure_backwards():
+            pass
 
     def require(self, asked: Mapping[Spec, Sequence[Need]]) -> None:
         """See that what is asked of classifiers was measured, or a shard's share of it.

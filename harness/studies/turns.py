@@ -5,15 +5,13 @@ for long: what takes longer is shared, and it loads the classifier too.
 """
 
 import hashlib
-import os
-import tempfile
 import time
 from collections.abc import Container
 from contextlib import ExitStack
 from pathlib import Path
 
 from harness.classifiers.spec import Spec
-from harness.records.locks import held
+from harness.records.locks import held, shared_folder
 
 _POLL = 0.05
 
@@ -57,4 +55,4 @@ class Turns:
 
     def _file(self, spec: Spec) -> Path:
         named = hashlib.sha256(f"{self._store.absolute()}\n{spec.text}".encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"robustness-turns-{os.getuid()}" / named
+        return shared_folder("turns") / named

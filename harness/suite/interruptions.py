@@ -1,14 +1,12 @@
 """What becomes of a run that is stopped, or whose workers die."""
 
 import atexit
-import os
-import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.stopping import Stopping
+from harness.stopping import Stopping, end_at_once
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
@@ -46,8 +44,8 @@ class Interruptions:
         result = yield
         if self._stopping.number is not None:
             if self._is_worker:
-                _end()
-            atexit.register(_end)
+                end_at_once(pytest.ExitCode.INTERRUPTED)
+            atexit.register(end_at_once, pytest.ExitCode.INTERRUPTED)
         return result
 
     @pytest.hookimpl(optionalhook=True)
@@ -67,11 +65,6 @@ class Interruptions:
         if crashitem not in self._crashed:
             self._crashed.add(crashitem)
             sched.mark_test_pending(crashitem)
-
-
-def _end() -> None:
-    sys.stdout.flush()
-    os._exit(int(pytest.ExitCode.INTERRUPTED))
 
 
 def _pid(node: "WorkerController") -> int:

@@ -87,29 +87,6 @@ class PinnedFigures(SnapshotAssertion):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def require_recorded_with(self, settings: Mapping[str, str]) -> None:
-        """See that some of its pins were recorded with a seed and a precision, before anything is measured.
-
-        Raises:
-            NotMeasured: None were; says with which, and what to type.
-        """
-        if self.update_snapshots or not self.path.exists():
-            return
-        document = pinfile.read(self.path)
-        recorded = [
-            pin.get("recorded_with", document["recorded_with"]).get("settings", {})
-            for pin in document["figures"].values()
-        ]
-        unlike = [
-            {key: was.get(key, now) for key, now in settings.items() if was.get(key, now) != now} for was in recorded
-        ]
-        if unlike and all(unlike):
-            told = "; ".join(dict.fromkeys(" ".join(f"--{key}={was}" for key, was in each.items()) for each in unlike))
-            raise NotMeasured(
-                f"the pins in {self.path.parent.name}/{self.path.name} were recorded with {told}, "
-                "which this run is not: say the same, or record them anew with --snapshot-update"
-            )
-
     def _table(self, extension: Pins, path: Path, found: Mapping[str, Any]) -> list[str]:
         """Lay all figures beside their pins, and say what to do."""
         place = f"{path.parent.name}/{path.name}"
@@ -143,6 +120,30 @@ def unpinned(path: Path) -> str:
     """Say that there is nothing to compare with, and what to do."""
     place = f"{path.parent.name}/{path.name}"
     return f"no figures are pinned in {place} yet; --snapshot-update measures and pins those that the data allows"
+
+
+def recorded_otherwise(path: Path, settings: Mapping[str, str]) -> str:
+    """Say with which seed and precision pins were recorded, where none was with those of a run; empty else.
+
+    Args:
+        path: The pins' file.
+        settings: The run's, such as `{"seed": "0", "precision": "fp32"}`.
+
+    Raises:
+        DataError: The file can't be read, or is no file of pins.
+    """
+    document = pinfile.read(path)
+    recorded = [
+        pin.get("recorded_with", document["recorded_with"]).get("settings", {}) for pin in document["figures"].values()
+    ]
+    unlike = [{key: was.get(key, now) for key, now in settings.items() if was.get(key, now) != now} for was in recorded]
+    if not (unlike and all(unlike)):
+        return ""
+    told = "; ".join(dict.fromkeys(" ".join(f"--{key}={was}" for key, was in each.items()) for each in unlike))
+    return (
+        f"the pins in {path.parent.name}/{path.name} were recorded with {told}, which this run is not: say the same, "
+        "or record them anew with --snapshot-update"
+    )
 
 
 def _by_reason(rows: Sequence[pinfile.Row]) -> list[str]:

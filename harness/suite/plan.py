@@ -27,7 +27,7 @@ from harness.verdicts.rules import Judgement, Verdict
 Plan = Mapping[Spec, Sequence[Need]]
 
 # Passes through a classifier that a step takes: forward, and back, which takes about twice as long.
-PASSES_A_STEP = 3
+_PASSES_A_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,17 @@ class Paces:
         return median(own) * self._passes[need] if own else None
 
 
+def passes_under(attack: Attack) -> int:
+    """Count the forward passes that an image takes at most that is attacked on the classifier itself."""
+    return 1 + _PASSES_A_STEP * attack.steps * len(attack.pursuits)
+
+
 def passes_of(need: Need, laboratory: Laboratory) -> float:
     """Count the passes through a classifier that an image takes, forward ones; at most so many for attacks."""
     if isinstance(need, Attack):
-        return 1 + PASSES_A_STEP * need.steps * len(need.pursuits)
+        return passes_under(need)
     if isinstance(need, Maximize):
-        return PASSES_A_STEP * need.steps
+        return _PASSES_A_STEP * need.steps
     with suppress(HarnessError):
         if frames := laboratory.dataset(need).frames:
             return sum(frames) / len(frames)

@@ -49,7 +49,8 @@ class ByClassifier(LoadScheduling):  # type: ignore[misc]  # typed, but it does 
         while self.pending and len(self.node2pending[node]) < _AHEAD:
             unit = self._unit_of(self.collection[self.pending[0]])
             tests = [index for index in self.pending if self._unit_of(self.collection[index]) == unit]
-            self.pending[:] = [index for index in self.pending if index not in set(tests)]
+            sent = set(tests)
+            self.pending[:] = [index for index in self.pending if index not in sent]
             self.node2pending[node].extend(tests)
             node.send_runtest_some(tests)
 

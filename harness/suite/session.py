@@ -32,7 +32,7 @@ from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
 from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, NOTICE, claim_of, params_of
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
-from harness.suite.pinned import PinnedFigures, unpinned
+from harness.suite.pinned import PinnedFigures, recorded_otherwise, unpinned
 from harness.suite.pins import location_of, takes_pins
 from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
@@ -74,17 +74,16 @@ class SuiteSession:
         named = {option.dest: get(option) for option in flags.CLAIMS}
         request = options.read_request(get, measure=not named["claims_only"])
         decoders = min(request.settings.workers, share_cores(config))
-        self.request = replace(request, settings=replace(request.settings, workers=decoders))
+        self.shard = options.read_shard(named["shard"])
+        self.request = replace(request, settings=replace(request.settings, workers=decoders, shard=self.shard))
         self.plans = bool(named["plan"])
         if self.plans and config.getoption("numprocesses", None):
             raise UsageError("--plan runs nothing, so there is nothing for workers; leave -n out")
         if not self.request.settings.engine.is_local and config.getoption("numprocesses", None):
             raise UsageError("--engine ray spreads the work over its cluster by itself; leave -n out")
-        self.shard = options.read_shard(named["shard"])
         for flag in ("--claims-only", "--decide", "--plan"):
             if self.shard and named[flag[2:].replace("-", "_")]:
                 raise UsageError(f"--shard measures a share and judges nothing; leave out {flag} or --shard")
-        self.request = replace(self.request, settings=replace(self.request.settings, shard=self.shard))
         self.strict_data = bool(named["strict_data"])
         # pytest's own option, which sets an ini key that is set here anyway.
         self.strict = "strict=true" in (config.getoption("override_ini") or ())
@@ -126,9 +125,9 @@ class SuiteSession:
         self._plan: Mapping[Spec, list[Need]] = {}
         self._asked: Sequence[pytest.Item] = ()
         self._studies: dict[str, Study] = {}
-        self._laboratories: dict[str, Laboratory] = {}
         new_only = getattr(config.option, "update_new_snapshots_only", False)
-        self._records_pins = bool(config.option.update_snapshots or new_only)
+        self._renews_pins = bool(config.option.update_snapshots)
+        self._records_pins = self._renews_pins or bool(new_only)
         self._is_worker = hasattr(config, "workerinput")
         self._asks_of_named = parameters.asks_of_named(config)
         self._ahead: ahead.Ahead | None = None
@@ -178,9 +177,9 @@ class SuiteSession:
         if self._is_worker and self._asks_of_named and self.request.settings.measure and not self.decides:
             asked = {params_of(item).get("study") for item in self._asked}
             for name in filter(asked.__contains__, self.named_studies):
-                self.study(name)
-                for _ in self._laboratories[name].measure_backwards():
-                    pass
+                study = self.study(name)
+                assert isinstance(study, LiveStudy)
+                study.measure_what_is_left()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -218,7 +217,7 @@ class SuiteSession:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
-        self._asked = [item for item in items if not (takes_pins(item) and self._no_pins(item))]
+        self._asked = [item for item in items if self._is_measured(item)]
         self._plan = self._plan_of(self._asked)
 
     def study(self, name: str) -> Study:
@@ -234,7 +233,7 @@ class SuiteSession:
             UsageError: The device that is asked for is not there.
         """
         asked = [item for item in items if params_of(item).get("study") in self.named_studies]
-        asked = [item for item in asked if not (takes_pins(item) and self._no_pins(item))]
+        asked = [item for item in asked if self._is_measured(item)]
         if not asked:
             return ["nothing to plan: only what --data-root and --classifiers provide is, with -m full or -m candidate"]
         settings = options.on_device(self.request.settings)
@@ -413,13 +412,21 @@ class SuiteSession:
         return [cast.study for cast in self._live_casts]
 
     def pinned(self, item: pytest.Item, snapshot: SnapshotAssertion) -> PinnedFigures:
-        """Give what a test's figures are held against; skips it where that can't tell anything."""
+        """Give what a test's figures are held against; skips it where that can't tell anything.
+
+        Raises:
+            DataError: That can't be read.
+        """
         if reason := self._no_pins(item):
             pytest.skip(reason)
         return PinnedFigures.of(snapshot, is_whole=params_of(item).get("study") not in self.named_studies)
 
     def _no_pins(self, item: pytest.Item) -> str:
-        """Say why nothing is to be measured for a test that compares with pins; empty where something is."""
+        """Say why nothing is to be measured for a test that compares with pins; empty where something is.
+
+        Raises:
+            DataError: Its pins can't be read.
+        """
         shipped, _ = self._known(item)
         if shipped and not shipped.is_pinned:
             return f"figures of {shipped.cast.study} are pinned on other test pictures than these"
@@ -428,7 +435,17 @@ class SuiteSession:
         if self.decides:
             return "--decide looks at as many images as decide claims, and pins are of all that are asked for"
         path = location_of(item)
-        return "" if self._records_pins or path.exists() else unpinned(path)
+        if not path.exists():
+            return "" if self._records_pins else unpinned(path)
+        settings = {"seed": str(self.request.settings.seed), "precision": self.request.settings.precision}
+        return "" if self._renews_pins else recorded_otherwise(path, settings)
+
+    def _is_measured(self, item: pytest.Item) -> bool:
+        """Tell whether what a test asks for is to be measured: not where pins can't tell anything, or can't be read."""
+        try:
+            return not (takes_pins(item) and self._no_pins(item))
+        except DataError:  # told when the test comes to them
+            return False
 
     def _known(self, item: pytest.Item) -> tuple[Shipped | None, Expected | None]:
         """Find the shipped study that a test is on, and what it is known to say; None where its claim holds."""
@@ -460,7 +477,6 @@ class SuiteSession:
             summarised=cast.subjects if cast.like else (),
             patience=_PATIENCE if self._is_worker else 0.0,
         )
-        self._laboratories[name] = laboratory
         return self._live_study(cast, laboratory, self.attacks)
 
     def _live_study(self, cast: Cast, laboratory: Laboratory, attacks: Attacks) -> LiveStudy:

@@ -5,13 +5,13 @@ from contextlib import ExitStack
 import pytest
 
 from harness.engines import gpus
-from harness.records.locks import held
+from harness.records.locks import held, shared_folder
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A machine with some GPUs, of which other processes have leased some; gives what is leased to this one."""
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     with ExitStack() as others, ExitStack() as own:
         monkeypatch.setattr(gpus, "_lease", own)
 
@@ -19,7 +19,7 @@ def machine(tmp_path, monkeypatch):
             monkeypatch.setattr(gpus, "count_gpus", lambda: count)
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
             for name in leased:
-                others.enter_context(held(tmp_path / f"robustness-gpus-{gpus.os.getuid()}" / name))
+                others.enter_context(held(shared_folder("gpus") / name))
             return gpus.lease_gpu.__wrapped__()
 
         yield lease

@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 
 from data_fixtures.colours import write_image, write_imagenet
-from data_fixtures.miniature import benchmarks
-from data_fixtures.miniature.benchmarks import FORM, Supply
-from data_fixtures.miniature.sets import draw, write_class_folders, write_cue_conflict
 from data_fixtures.miniature.study import spec as miniature_spec
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
@@ -31,7 +28,7 @@ from harness.records.store import RecordStore
 
 pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs Ray: pip install -e '.[cluster]'"),
-    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.usefixtures("one_thread", "chunks_of_16"),
 ]
 
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
@@ -67,32 +64,11 @@ def cluster(deadly):
         engine.close()
 
 
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    """The miniature's pictures, few of each kind."""
-    root = tmp_path_factory.mktemp("miniature")
-    write_class_folders(root / "imagenet" / "val", draw("validation", 5, 0, 80))
-    write_cue_conflict(root / "cue-conflict", draw("conflict", 5, 0, 80))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmarks, "CORRUPTED", 4)
-        patch.setattr(benchmarks, "PERTURBED", 2)
-        supply = Supply(root, 5, lambda images: np.eye(16)[np.zeros(len(images), int)])
-        supply.write_imagenet_c(root / "imagenet-c")
-        supply.write_imagenet_p(root / "imagenet-p")
-    return DataRoots(root, form=FORM)
-
-
 @pytest.fixture
 def photographs(tmp_path):
     """40 photographs, in three chunks."""
     write_imagenet(tmp_path / "imagenet", range(20), per_class=2)
     return DataRoots(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    for module in ("measuring", "examining"):
-        monkeypatch.setattr(f"harness.engines.{module}.chunk_size", lambda pairs: CHUNK)
 
 
 @pytest.fixture

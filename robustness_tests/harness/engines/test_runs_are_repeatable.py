@@ -6,11 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from data_fixtures.miniature import benchmarks
-from data_fixtures.miniature.benchmarks import FORM, Supply
-from data_fixtures.miniature.sets import draw, write_class_folders, write_cue_conflict
 from data_fixtures.miniature.study import spec
-from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.catalog import open_benchmark
 from harness.engines.measuring import measured
 from harness.engines.settings import Settings
 from harness.protocols.attacks import Attack
@@ -30,28 +27,13 @@ ROUNDED = {"confidence", "own_confidence", "category_probabilities"}
 OF_AN_ATTACK = {"loss_start", "loss_end", "zero_gradient", "moved", "linf", "outside"}
 
 
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """The miniature's pictures, few of each kind."""
-    root = tmp_path_factory.mktemp("miniature")
-    write_class_folders(root / "imagenet" / "val", draw("validation", 5, 0, 80))
-    write_cue_conflict(root / "cue-conflict", draw("conflict", 5, 0, 80))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmarks, "CORRUPTED", 4)
-        patch.setattr(benchmarks, "PERTURBED", 2)
-        supply = Supply(root, 5, lambda images: np.eye(16)[np.zeros(len(images), int)])
-        supply.write_imagenet_c(root / "imagenet-c")
-        supply.write_imagenet_p(root / "imagenet-p")
-    return DataRoots(root, form=FORM)
-
-
 @pytest.fixture
-def measure(roots, tmp_path):
+def measure(miniature, tmp_path):
     """Give a function that measures classifiers one after another in a store; gives the records of each."""
     from harness.classifiers.loading import load
 
     def measure(need, *names, store, load=load, **settings):
-        dataset = open_benchmark(benchmark_of(need), roots)
+        dataset = open_benchmark(benchmark_of(need), miniature)
         how = replace(SETTINGS, **{"images": IMAGES[need], **settings})
         found = {}
         for name in names:

@@ -17,7 +17,7 @@ from harness.records.merging import merged
 from harness.records.store import Busy, RecordStore
 from harness.records.upkeep import collected, listed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "chunks_of_16")
 
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1&resize=16&crop=16"
 NEXT = RIGHT.replace("reads_colours", "reads_the_next_class")
@@ -32,12 +32,6 @@ def dataset(tmp_path):
     """70 images: four chunks of 16 and one of 6."""
     write_imagenet(tmp_path / "imagenet", range(35), per_class=2)
     return open_benchmark("imagenet", DataRoots(tmp_path))
-
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    for module in ("measuring", "examining"):
-        monkeypatch.setattr(f"harness.engines.{module}.chunk_size", lambda pairs: CHUNK)
 
 
 def measure(dataset, root, *specs, need="imagenet", shard=None, wait=True, **settings):
