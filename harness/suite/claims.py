@@ -55,6 +55,8 @@ class VerdictEntry:
     is_drawn: bool
     images_needed: int | None
     is_good_news: bool
+    topic: str
+    quantity: str
 
 
 class LookAgain(Exception):
@@ -101,6 +103,12 @@ def statement_of(item: pytest.Item) -> str:
     return " ".join(doc.strip().partition("\n\n")[0].split())
 
 
+def topic_of(item: pytest.Item) -> str:
+    """Give what a claim is about: the first line of the docstring of its test's module, which names the table."""
+    doc = getattr(getattr(item, "module", None), "__doc__", None) or ""
+    return doc.strip().partition("\n")[0].rstrip(".")
+
+
 def enter(item: pytest.Item, judgement: Judgement, *, alpha: float, metric: str = "") -> None:
     """Put a judgement among the test's properties, where reports find it whatever process ran the test.
 
@@ -135,6 +143,8 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float, metric: str 
         is_drawn=judgement.is_drawn,
         images_needed=math.ceil(judgement.needed) if math.isfinite(judgement.needed) else None,
         is_good_news=bool(good_news(item, judgement)),
+        topic=topic_of(item),
+        quantity=getattr(params.get("quantity"), "key", ""),
     )
     item.user_properties.append((PROPERTY, asdict(entry)))
 
