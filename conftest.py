@@ -238,7 +238,7 @@ def likeness(request: pytest.FixtureRequest) -> Callable[..., list[Likeness]]:
 def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Sequence[Likeness]], bool]:
     """Give the function that takes down a judgement on each of several figures, and tells whether all hold.
 
-    A failure shows all of them in a table. Where none can be judged, that is a skip.
+    A failure shows all of them in a table. Where one is undecided, or none can be judged, that is a skip.
     """
 
     def take_down(study: LiveStudy, subject: str, rows: Sequence[Likeness]) -> bool:
@@ -251,7 +251,7 @@ def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Seque
             raise AssertionError("\n".join(session.likeness_table(study, subject, rows)))
         if Verdict.UNDECIDED in verdicts and session.strict:
             pytest.fail("\n".join([*session.likeness_table(study, subject, rows), "(--strict)"]), pytrace=False)
-        if Verdict.HOLDS not in verdicts:
+        if Verdict.UNDECIDED in verdicts or Verdict.HOLDS not in verdicts:
             pytest.skip("; ".join(dict.fromkeys(row.judgement.reason for row in rows)))
         return True
 

@@ -377,16 +377,15 @@ class _Trials:
 
     def _better(self) -> list[_Trial]:
         """Give those that do clearly better, best first; pairs only where nothing simpler does."""
-        found = [trial for trial in self.all if trial.is_better(self.level)]
-        return [trial for trial in found if not trial.is_pair] or found
+        return _simpler_first([trial for trial in self.all if trial.is_better(self.level)])
 
     def best(self) -> Reading | None:
         return next((trial.reading() for trial in self._better()), None)
 
     def suspect(self) -> Reading | None:
         """Give the one that gains most of those that may well do better; pairs only where nothing simpler does."""
-        found = [trial for trial in self.all if trial.is_suspect]
-        return next((trial.reading() for trial in [trial for trial in found if not trial.is_pair] or found), None)
+        found = _simpler_first([trial for trial in self.all if trial.is_suspect])
+        return next((trial.reading() for trial in found), None)
 
     def open(self) -> list[_Trial]:
         """Give those among which more images must decide; none where it is plain which is best, or that none is."""
@@ -394,6 +393,23 @@ class _Trials:
             near = [each for each in better if better[0].gain - each.gain <= _spread(better[0].right, each.right)]
             return near[:_MOST_OPEN] if len(near) > 1 else []
         return [trial for trial in self.all if trial.is_open][:_MOST_OPEN]
+
+
+def _simpler_first(trials: Sequence[_Trial]) -> list[_Trial]:
+    """Put those first that are made of fewer misreadings than the best one, if it is not clearly better than they are.
+
+    Pairs of an input's and of classes' misreading are left out where there is anything else.
+    """
+    found = [trial for trial in trials if not trial.is_pair] or list(trials)
+    if not found:
+        return []
+    best, images = found[0], min(len(trial.right) for trial in found)
+    as_good = [
+        trial
+        for trial in found
+        if trial.input.changes < best.input.changes and _mcnemar(best.right[:images], trial.right[:images]) > ALPHA
+    ]
+    return [*as_good, *(trial for trial in found if trial not in as_good)]
 
 
 class _Looks:

@@ -61,6 +61,7 @@ class InputReading:
         remedy: What would mend it.
         preprocessing: How images are brought to their size and normalised.
         flips_channels: Whether they are given as BGR, after they are normalised.
+        changes: Of how many misreadings it is made.
     """
 
     name: str
@@ -68,6 +69,7 @@ class InputReading:
     remedy: str
     preprocessing: Preprocessing
     flips_channels: bool = False
+    changes: int = 1
 
     @property
     def fitting(self) -> Fitting:
@@ -141,6 +143,7 @@ def _other_channels(spec: Spec) -> Iterator[InputReading]:
         f"{swap}, and write its spec as {respelt(spec, mean=typed(mean), std=typed(std))}",
         replace(spec.preprocessing, mean=mean, std=std),
         True,
+        2,
     )
 
 

@@ -201,6 +201,9 @@ def differences(reference: Sequence[TensorSummary], candidate: Sequence[TensorSu
         added = sum(other.zeros * other.count - own.zeros * own.count for own, other in pairs)
         share = _percent(added / sum(own.count for own, _ in pairs))
         whose = "its" if len(pairs) == 1 else "their"
+        if all(not other.norm for _, other in pairs):
+            are = "it is" if len(pairs) == 1 else "they are"
+            return Difference("pruned", precision, changes, count, f"in that {are} all 0")
         return Difference("pruned", precision, changes, count, f"in that {share} of {whose} numbers were set to 0")
     weights = sum(len(each.shape) > 1 for each in reference)
     if len(pairs) > weights / 2 and _are_quantised(pairs, sizes):

@@ -6,7 +6,7 @@ import logging
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,7 @@ def _unwrapped(path: Path, loaded: Any) -> tuple[str, Any]:
         What stands before the names of what is left, such as `model.state_dict.`, and what is left.
     """
     before = ""
+    beside = list(_averages_of_callbacks(loaded))
     while isinstance(loaded, Mapping):
         found = [name for name in (*WRAPPERS, *AVERAGES) if isinstance(loaded.get(name), Mapping)]
         if not found:
@@ -150,7 +151,29 @@ def _unwrapped(path: Path, loaded: Any) -> tuple[str, Any]:
                     "%s: %s is taken; ask for %s by ?prefix=%s", path, before + found[0], average, before + average
                 )
         before, loaded = f"{before}{found[0]}.", loaded[found[0]]
+    for average in beside:
+        log.warning("%s: %s is taken; ask for %s by ?prefix=%s", path, before.rstrip("."), average, average)
     return before, loaded
+
+
+def _averages_of_callbacks(loaded: Any) -> Iterator[str]:
+    """Name the mappings of tensors that Lightning's callbacks keep in a checkpoint: averages of the weights."""
+
+    def below(name: str, found: Any) -> Iterator[str]:
+        if isinstance(found, Mapping):
+            if sum(map(_is_tensor, found.values())) > 1:
+                yield name
+            for key, value in found.items():
+                yield from below(f"{name}.{key}", value)
+
+    if isinstance(loaded, Mapping) and any(isinstance(loaded.get(name), Mapping) for name in (*WRAPPERS, *AVERAGES)):
+        yield from below("callbacks", loaded.get("callbacks"))
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
 
 
 def load_state(module: "nn.Module", state: State, where: str, *, before: str = "", asked: int | None = None) -> None:

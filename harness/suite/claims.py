@@ -97,6 +97,11 @@ def params_of(item: pytest.Item) -> Mapping[str, Any]:
     return getattr(getattr(item, "callspec", None), "params", {})
 
 
+def takes_pins(item: pytest.Item) -> bool:
+    """Whether a test compares with pins."""
+    return "pinned" in getattr(item, "fixturenames", ())
+
+
 def statement_of(item: pytest.Item) -> str:
     """Give the claim in words: the first paragraph of the test's docstring."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
@@ -176,12 +181,17 @@ def judged(item: pytest.Item, *, alpha: float, strict_data: bool, strict: bool) 
 
 @contextmanager
 def in_one_line(item: pytest.Item) -> Iterator[None]:
-    """Run a test that states no claim: missing evidence is a skip, bad data is one clear line and not a traceback."""
+    """Run a test that states no claim: missing evidence is a skip, bad data is one clear line and not a traceback.
+
+    That figures were not held against pins is said at the end of the run too.
+    """
     __tracebackhide__ = True
     try:
         with _noticing(item):
             yield
     except NotMeasured as error:
+        if takes_pins(item):
+            item.user_properties.append((NOTICE, f"not compared with pins: {error}"))
         raise pytest.skip.Exception(str(error), _use_item_location=True) from None
     except HarnessError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -148,6 +148,8 @@ def read_candidate(get: Callable[[Option], Any], baseline: str | None) -> Candid
         UsageError: A value is not understood, goes with nothing, or the candidate would be compared with itself.
     """
     values = {option.dest: get(option) for option in CANDIDATE}
+    if empty := [option.flag for option in CANDIDATE if values[option.dest] == ""]:
+        raise UsageError(f"{empty[0]} is given nothing; say which, or leave it")
     if values["candidate"] is None:
         for option in CANDIDATE:
             if values[option.dest] is not None:

@@ -118,8 +118,7 @@ class PinnedFigures(SnapshotAssertion):
 
 def unpinned(path: Path) -> str:
     """Say that there is nothing to compare with, and what to do."""
-    place = f"{path.parent.name}/{path.name}"
-    return f"no figures are pinned in {place} yet; --snapshot-update measures and pins those that the data allows"
+    return f"none are in {path.parent} yet; --snapshot-update measures and pins what the data allows"
 
 
 def recorded_otherwise(path: Path, settings: Mapping[str, str]) -> str:

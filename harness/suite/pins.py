@@ -200,11 +200,6 @@ def location_of(item: pytest.Item) -> Path:
     return Path(Pins.get_location(test_location=PyTestLocation(item), index=0))
 
 
-def takes_pins(item: pytest.Item) -> bool:
-    """Whether a test compares with pins."""
-    return "pinned" in getattr(item, "fixturenames", ())
-
-
 def never_delete(config: pytest.Config) -> None:
     """Have syrupy keep what a run did not reach."""
     config.option.no_cleanup = True

@@ -10,7 +10,7 @@ import pytest
 from harness import pinfile
 from harness.errors import HarnessError, UsageError
 from harness.suite import pins
-from harness.suite.claims import params_of
+from harness.suite.claims import params_of, takes_pins
 
 # The key under which a worker of pytest-xdist hands over what it collected.
 _HANDED = "pins"
@@ -63,7 +63,7 @@ class _Watch:
         for item in [*items, *self._deselected]:
             if module := getattr(item, "module", None):
                 self._names[str(item.path)] = [name for name in vars(module) if not name.startswith("_")]
-            if pins.takes_pins(item):
+            if takes_pins(item):
                 self._tests[item.nodeid] = str(pins.location_of(item)), str(params_of(item).get("study", ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

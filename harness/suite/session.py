@@ -33,10 +33,10 @@ from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study
 from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
-from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, NOTICE, claim_of, params_of
+from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, NOTICE, claim_of, params_of, takes_pins
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, recorded_otherwise, unpinned
-from harness.suite.pins import location_of, takes_pins
+from harness.suite.pins import location_of
 from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
 
@@ -389,12 +389,12 @@ class SuiteSession:
 
         now = datetime.now().astimezone()
         asked = dict.fromkeys(entry["study"] for entry in entries)
-        studies = [self._reading(name) for name in asked]
         said = document.Document(
             self._command, self._environment(entries, now), entries, self._again, self._selection, str(self._folder)
         )
         earlier = document.read(self._earlier) if self._earlier else None
         said.write(self.report)  # whatever becomes of the page
+        studies = [self._reading(name) for name in asked]
         parts = page.parts_of(self.report, studies)
         said = replace(said, environment={**said.environment, "records": self._read_by(studies)})
         said.write(self.report)
@@ -442,7 +442,7 @@ class SuiteSession:
         if shipped := self.shipped.get(name):
             laboratory = shipped.laboratory(self.request.records, settings, {})
             return self._live_study(shipped.cast, laboratory, shipped.attacks)
-        settings = options.on_device(settings)
+        settings = replace(settings, device="cpu")  # no GPU is needed to read
         cast = next(cast for cast in self._live_casts if cast.study == name)
         store = RecordStore(self.request.records)
 
@@ -498,13 +498,14 @@ class SuiteSession:
         return [cast.study for cast in self._live_casts]
 
     def pinned(self, item: pytest.Item, snapshot: SnapshotAssertion) -> PinnedFigures:
-        """Give what a test's figures are held against; skips it where that can't tell anything.
+        """Give what a test's figures are held against.
 
         Raises:
+            NotMeasured: Holding them against that can't tell anything; says why.
             DataError: That can't be read.
         """
         if reason := self._no_pins(item):
-            pytest.skip(reason)
+            raise NotMeasured(reason)
         return PinnedFigures.of(snapshot, is_whole=params_of(item).get("study") not in self.named_studies)
 
     def _no_pins(self, item: pytest.Item) -> str:

@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[ExpectedFailure, ...]:
         UsageError: The file can't be read, or a line is none of these; names file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = "is no text" if isinstance(error, UnicodeDecodeError) else f"can't be read ({error.strerror})"
         raise UsageError(f"--xfails {path}: {why}") from error

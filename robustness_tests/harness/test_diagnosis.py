@@ -145,6 +145,24 @@ def test_what_is_not_broken_raises_no_alarm(share):
         assert "does clearly better" in str(found)
 
 
+def test_of_two_readings_that_are_as_good_the_simpler_one_is_named():
+    """A network that hardly minds how its input is scaled reads BGR in either scale, by luck one a little better."""
+
+    def whatever_scale(images):
+        if images.abs().max() > 20:  # less the mean, in 0..255
+            return normalised(IMAGENET_MEAN, (1 / 255,) * 3)(images.flip(1))
+        read = normalised(IMAGENET_MEAN, IMAGENET_STD)(images.flip(1))
+        read[0] = 0
+        return read
+
+    images, labels = labelled(right=1)
+    found = diagnose(planted(before=whatever_scale, query=""), images, labels)
+    assert found.readings[0].name == "BGR in 0-255 less the mean"
+    assert found.readings[0].accuracy > found.best.accuracy
+    assert found.best.name == "BGR"
+    assert "std" not in found.best.remedy
+
+
 def test_the_remedy_is_a_spec_under_which_it_is_right():
     images, labels = labelled()
     found = diagnose(planted(before=lambda images: images / 2 + 0.5), images, labels)

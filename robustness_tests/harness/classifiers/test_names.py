@@ -109,6 +109,12 @@ def test_the_average_that_torch_keeps_is_loaded(tmp_path, caplog):
             {**behind("_orig_mod.model.", 1.0), **behind("_orig_mod.ema.", 2.0)}, "_orig_mod.ema", id="compiled"
         ),
         pytest.param({"model": {"state_dict": state(1.0), "ema": state(2.0)}}, "model.ema", id="wrapped-twice"),
+        pytest.param({"state_dict": state(1.0), "callbacks": {"ema": state(2.0)}}, "callbacks.ema", id="callback"),
+        pytest.param(
+            {"state_dict": behind("model.", 1.0), "callbacks": {"EMA": {"decay": 0.9, "ema_weights": state(2.0)}}},
+            "callbacks.EMA.ema_weights",
+            id="callbacks-state",
+        ),
     ],
 )
 def test_the_weights_are_taken_before_their_average_which_can_be_asked_for(tmp_path, caplog, content, asked):

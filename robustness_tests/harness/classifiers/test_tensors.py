@@ -153,6 +153,13 @@ def test_pruning_is_told_with_its_share(torch, state, reference, is_half):
     assert "in that 30 % of their numbers were set to 0" in str(found)
 
 
+def test_dead_layers_are_told_from_pruned_ones(torch, state, reference):
+    dead = {**state, "second.weight": torch.zeros_like(state["second.weight"])}
+    assert str(differences(reference, summarize(dead))).startswith("1 of 8 tensors differs in that it is all 0: second")
+    dead["first.weight"] = torch.zeros_like(state["first.weight"])
+    assert str(differences(reference, summarize(dead))).startswith("2 of 8 tensors differ in that they are all 0: ")
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1])
 def test_one_changed_layer_is_named_with_its_size(torch, state, reference, share):
     changed = {**state, "second.weight": with_noise(torch, state["second.weight"], share)}

@@ -104,6 +104,12 @@ def candidate_of(baseline=None, **given):
         ({"against": "alexnet"}, None, "--against goes with --candidate SPEC; add that, or leave it out"),
         ({"expect_like": "mine"}, None, "--expect-like goes with --candidate SPEC; add that, or leave it out"),
         ({"xfails": "f"}, None, "--xfails goes with --candidate SPEC; add that, or leave it out"),
+        (
+            {"candidate": "alexnet", "expect_like": ""},
+            None,
+            "--expect-like is given nothing; say which, or leave it",
+        ),
+        ({"candidate": "alexnet", "xfails": ""}, None, "--xfails is given nothing; say which, or leave it"),
         ({"candidate": "alexnet", "margin": "0"}, None, "--margin goes with --against SPEC; add that, or leave it out"),
         (
             {"candidate": "alexnet", "against": "resnext50_32x4d", "margin": "-1"},

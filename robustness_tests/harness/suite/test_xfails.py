@@ -30,6 +30,10 @@ def test_a_line_is_a_claim_a_comma_and_a_reason(file):
     )
 
 
+def test_the_mark_that_windows_puts_before_a_text_is_none_of_it(file):
+    assert [each.claim for each in xfails.read(file("\ufeffC10, why\n"))] == ["C10"]
+
+
 @pytest.mark.parametrize("line", ["C10", "C10,", ", why", "C10 because, why", "C10[x, why", "C10[], why"])
 def test_any_other_line_is_refused_by_its_number(file, line):
     with pytest.raises(UsageError, match=r"xfails\.txt, line 2: .*is not a claim's id, a comma and a reason"):
