@@ -44,7 +44,7 @@ class VerdictEntry:
         verdict: `holds`, `fails`, `undecided` or `not_run`.
         value: The figure; null where there is none, as in all other numbers.
         bound: What the figure is held against.
-        interval: The figure's interval, its lower and its upper end; null where the figure is exact.
+        interval: The figure's lower and upper end, the figure itself where it is exact; null where there is none.
         alpha: The error rate of the verdict.
         images: On how many images the figure rests; 0 where that is not known.
         protocol: How it was measured, in words.
