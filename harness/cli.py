@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if typed and not typed[0].startswith("-") and typed[0] not in COMMANDS:
             raise unknown("command", typed[0], COMMANDS)
-        options = _parser().parse_args(typed)
+        options = make_parser().parse_args(typed)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UsageError as error:
@@ -255,7 +255,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see python -m harness --help")
 
 
-def _parser() -> _Parser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line; what it can't parse raises UsageError."""
     parser = _Parser(
         prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
