@@ -94,9 +94,7 @@ PARSED = {
 }
 
 # What sentences name of these, and with something behind it, is a command.
-PROGRAM = re.compile(
-    r"(pytest|python -m harness|python -m data_fixtures[\w.]+|python docs/[\w.]+|mkdocs|ray|pip install) ?"
-)
+PROGRAM = re.compile(r"(pytest|python -m (harness|data_fixtures[\w.]+)|python docs/[\w.]+|mkdocs|ray|pip install) ?")
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -227,7 +225,7 @@ def look_up(clone, command):
         case ["pytest", *arguments]:
             collect(clone, arguments)
         case ["python", "-m", "harness", *arguments]:
-            assert arguments[0].startswith("-") or arguments[0] in COMMANDS
+            assert all(name.startswith("-") or name in COMMANDS for name in arguments[:1])
             if len(arguments) > 1 and "--help" not in arguments:
                 make_parser().parse_args(arguments)
         case ["python", "-m", module]:
