@@ -77,7 +77,9 @@ class Clone:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)
-        return Ran(int(self._server.stdout.readline()), out.read_text(encoding="utf-8"))
+        answer = self._server.stdout.readline()
+        assert answer, "the process that commands are forked from has ended; see its error output"
+        return Ran(int(answer), out.read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """End the process that commands are forked from."""
