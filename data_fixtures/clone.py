@@ -5,6 +5,7 @@ takes a second where it would take six.
 """
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -89,6 +90,7 @@ class Clone:
 def serve() -> None:
     """Run every command that is asked for on standard input, one after another, and answer with its exit code."""
     _import_what_takes_long()
+    gc.freeze()  # what is imported is looked through by no child
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
