@@ -184,10 +184,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
         terminalreporter.line(notice, yellow=True)
     try:
-        for line in session.write_changed(entries):
+        for line in (*session.write_changed(entries), *session.write_report(entries)):
             terminalreporter.line(line)
-        if path := session.write_report(entries):
-            terminalreporter.line(f"report: {path}")
     except HarnessError as error:
         terminalreporter.line(str(error), red=True)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import data_cli, records_cli, references, verdicts_cli
+from harness import data_cli, records_cli, references, report_cli, verdicts_cli
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.benchmarks.classes import CLASSES
 from harness.classifiers.spec import Spec, parse_spec
@@ -43,7 +43,14 @@ log = logging.getLogger(__name__)
 
 # How many other readings are printed below a diagnosis.
 _SHOWN_READINGS = 5
-COMMANDS = ("measure", "compare", "record", *data_cli.COMMANDS, *records_cli.COMMANDS, *verdicts_cli.COMMANDS, "doctor")
+COMMANDS = (
+    *("measure", "compare", "record"),
+    *report_cli.COMMANDS,
+    *verdicts_cli.COMMANDS,
+    *data_cli.COMMANDS,
+    *records_cli.COMMANDS,
+    "doctor",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -280,6 +287,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON object; fractions, not percent")
     data_cli.add_commands(commands)
     records_cli.add_commands(commands)
+    report_cli.add_commands(commands)
     verdicts_cli.add_commands(commands)
     return parser
 

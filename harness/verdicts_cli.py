@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.suite import markdown
+from harness.report.document import read
+from harness.suite.markdown import summary_of
 
 if TYPE_CHECKING:
     # Not public, though every parser's subcommands are made by one.
@@ -15,7 +16,7 @@ COMMANDS = ("verdicts",)
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print a report's verdicts as Markdown, for the summary of a CI job or a comment on a pull request."""
-    print(markdown.summary_of(markdown.read(Path(options.report).expanduser())))
+    print(summary_of(read(Path(options.report).expanduser())))
     return 0
 
 

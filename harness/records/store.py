@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -348,6 +348,16 @@ class Run:
     def chunks(self) -> dict[int, Path]:
         """Map each chunk that is there, whole or not, to its file."""
         return self._files()
+
+    def written(self, since: float) -> int:
+        """Count the records whose chunk was written at or after a time, in seconds of the epoch."""
+        found = 0
+        for path in self._files().values():
+            with suppress(OSError):  # superseded meanwhile
+                if path.stat().st_mtime >= since:
+                    match = CHUNK_FILE.fullmatch(path.name)
+                    found += int(match["rows"]) if match else 0
+        return found
 
     def _paces(self) -> dict[str, dict[str, float]]:
         """Read the paces; what can't be read is forgotten, for nothing but a forecast rests on it."""

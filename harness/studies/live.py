@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import SURROGATE, Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, Normaliser, benchmark_of
+from harness.records.schema import Columns, joined
 from harness.records.store import Busy, RecordStore, Run
 from harness.scores import (
     Estimator,
@@ -160,6 +162,7 @@ class Laboratory:
         self._samples: dict[tuple[Spec, Need], Sample | Exception] = {}
         self._loaded: dict[Spec, Classifier] = {}
         self._listings: dict[str, str] = {}
+        self._read: dict[Path, tuple[Run, int]] = {}
         self._weights: dict[Spec, str] = {}
         self._summarised = frozenset(summarised)
         self._turns = Turns(store.root, patience if settings.measure else 0.0)
@@ -412,6 +415,7 @@ class Laboratory:
     def _run(self, specs: Sequence[Spec], need: Need, *, wait: bool) -> list[Sample | Exception]:
         dataset = self.dataset(benchmark_of(need), wait=wait)
         runs = measured(dataset, need, specs, self._load, self._store, self._settings_for(specs[0], need), wait=wait)
+        self._read |= {run.folder: (run, images) for run, images in runs}
         if isinstance(need, Maximize) and self._pictures:
             for spec, (run, images) in zip(specs, runs, strict=True):
                 path = self._pictures / f"maximizing-{spec.label}.png"
@@ -434,6 +438,23 @@ class Laboratory:
         """
         ((run, images),) = measured(self.dataset(need.benchmark), need, [spec], self._load, self._store, self.settings)
         draw_maximizing_images(need, run.read(images), path, spec.label)
+
+    def used(self, since: datetime) -> "Used":
+        """Count the records that were read so far, and those of them that were there before a time."""
+        new = sum(min(images, run.written(since.timestamp())) for run, images in self._read.values())
+        records = sum(images for _, images in self._read.values())
+        return Used(records, records - new)
+
+    def records(self, spec: Spec, need: Need, columns: Sequence[str] | None = None) -> Columns:
+        """Read columns of all records that are asked for of a classifier, all columns by default; measures nothing.
+
+        Raises:
+            NotMeasured: There are none.
+        """
+        settings = replace(self._settings_for(spec, need), measure=False)
+        dataset = self.dataset(benchmark_of(need))
+        ((run, images),) = measured(dataset, need, [spec], self._load, self._store, settings)
+        return joined(list(run.read(images, columns)))
 
     def measure_shard(self) -> "Share":
         """Measure a shard's share of all that is planned, once; what another process is at comes last.
@@ -565,6 +586,19 @@ class Laboratory:
                 self.weights_of(spec)
                 del self._loaded[spec]
         self._turns.give_back(self._loaded)
+
+
+@dataclass(frozen=True)
+class Used:
+    """What figures were read from.
+
+    Attributes:
+        records: How many records.
+        cached: How many of them were there before a certain time.
+    """
+
+    records: int
+    cached: int
 
 
 @dataclass(frozen=True)
@@ -788,6 +822,38 @@ class LiveStudy(Study):
     def tensors(self, subject: str) -> "tuple[TensorSummary, ...]":
         """Summarise a classifier's tensors."""
         return self._laboratory.tensors(self._specs[subject])
+
+    def used(self, since: datetime) -> Used:
+        """Count the records that were read so far, and those of them that were there before a time."""
+        return self._laboratory.used(since)
+
+    def sample(self, need: Need, subject: str) -> Sample:
+        """Give what is known of a classifier on each image of a benchmark, as scores read it.
+
+        Raises:
+            HarnessError: It is not to be had; says why.
+        """
+        return self._laboratory.samples(self._specs[subject], [need])[need]
+
+    def need(self, quantity: Quantity) -> Need:
+        """Give what must be asked of a classifier to know a quantity."""
+        return self._attacks.need(quantity)
+
+    def records(self, quantity: Quantity, subject: str, columns: Sequence[str] | None = None) -> Columns:
+        """Read columns of a classifier's records of what a quantity rests on, all by default; measures nothing.
+
+        Raises:
+            HarnessError: They are not to be had; says why.
+        """
+        return self._laboratory.records(self._specs[subject], self.need(quantity), columns)
+
+    def dataset(self, benchmark: str) -> Dataset:
+        """Open a benchmark.
+
+        Raises:
+            HarnessError: It is not there, or not as it should be.
+        """
+        return self._laboratory.dataset(benchmark)
 
     def population(self, quantity: Quantity) -> int:
         """Count the images of which a quantity's are drawn."""

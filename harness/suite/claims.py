@@ -56,6 +56,8 @@ class VerdictEntry:
         is_drawn: Whether images were drawn until it was decided.
         images_needed: From about how many images it would be decided; null where it is, or where that is not known.
         is_good_news: Whether the claim is of a weakness that a candidate, by failing it, does not have.
+        topic: What the claim is about: the table or figure of its test's file.
+        quantity: The key of the quantity that its test is run with; empty where it is run with none.
     """
 
     claim: str
@@ -79,6 +81,8 @@ class VerdictEntry:
     is_drawn: bool
     images_needed: int | None
     is_good_news: bool
+    topic: str
+    quantity: str
 
 
 class LookAgain(Exception):
@@ -125,6 +129,12 @@ def statement_of(item: pytest.Item) -> str:
     return " ".join(doc.strip().partition("\n\n")[0].split())
 
 
+def topic_of(item: pytest.Item) -> str:
+    """Give what a claim is about: the first line of the docstring of its test's module, which names the table."""
+    doc = getattr(getattr(item, "module", None), "__doc__", None) or ""
+    return doc.strip().partition("\n")[0].rstrip(".")
+
+
 def enter(item: pytest.Item, judgement: Judgement, *, alpha: float, metric: str = "") -> None:
     """Put a judgement among the test's properties, where reports find it whatever process ran the test.
 
@@ -159,6 +169,8 @@ def enter(item: pytest.Item, judgement: Judgement, *, alpha: float, metric: str 
         is_drawn=judgement.is_drawn,
         images_needed=math.ceil(judgement.needed) if math.isfinite(judgement.needed) else None,
         is_good_news=bool(good_news(item, judgement)),
+        topic=topic_of(item),
+        quantity=getattr(params.get("quantity"), "key", ""),
     )
     item.user_properties.append((PROPERTY, asdict(entry)))
 

@@ -1,7 +1,7 @@
 """Every option of the suite, its ini key and environment variable, for pytest and for the command line alike."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,12 +140,33 @@ CLAIMS = (
     Option("--baseline", "spec that they are compared with; the paper's by default", "SPEC"),
     Option("--miniature-seed", "draw the miniature's test pictures from another seed, whose figures are not pinned",
            "N", "100"),
-    Option("--report", "write verdicts.json there", "DIR", ini="report"),
+    Option("--report", "write a report there: index.html, verdicts.json, tables and figures", "DIR", ini="report"),
+    Option("--compare", "with --report: an earlier report, from which the verdicts that changed are told", "DIR"),
     Option("--strict-data", "missing data is an error, not a skip"),
     Option("--prune-snapshots", "after a whole green run, delete pins that no test claims any more"),
     Option("--claims-only", "judge from the store, measure nothing"),
     Option("--shard", "measure the I-th of N shares of all chunks, from 1, and judge nothing", "I/N"),
 )  # fmt: skip
+
+
+def arguments(get: Callable[[Option], Any], *, without: Container[str], marks: str) -> list[str]:
+    """Give the arguments of pytest that ask the same again, those aside that have their default.
+
+    Args:
+        get: From an option to its value, wherever that came from.
+        without: Options to leave out, by `dest`.
+        marks: The expression of -m.
+    """
+    found = ["-m", marks]
+    for option in dict.fromkeys((*MEASURING, *CLAIMS)):
+        value = get(option)
+        if option.dest in without or value in (None, False, [], option.default):
+            continue
+        if value is True:
+            found.append(option.flag)
+        else:
+            found += [f"{option.flag}={each}" for each in (value if option.repeatable else [value])]
+    return found
 
 
 def value_of(

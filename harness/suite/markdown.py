@@ -1,16 +1,14 @@
 """Verdicts as Markdown, from `verdicts.json`: what a CI job shows."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from harness.errors import HarnessError
+from harness.report.document import Document
 from harness.suite import summary
 from harness.suite.summary import Entry
 from harness.verdicts.rules import in_unit
 
 _WIDTH = 160
+_HOW = ("torch", "device", "precision", "seed", "alpha")
 
 # A comment on GitHub holds 65,536 characters.
 _LISTED, _MOST = 50, 40_000
@@ -20,37 +18,11 @@ _ORDER = _FAILS, _UNDECIDED, _EXPECTED, _GOOD_NEWS = (
 )
 
 
-def read(path: Path) -> Mapping[str, Any]:
-    """Read `verdicts.json`.
-
-    Args:
-        path: The file, or the folder that it is in.
-
-    Raises:
-        HarnessError: It is not there, or is no such file of this version.
-    """
-    file = path / "verdicts.json" if path.is_dir() else path
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        schema, verdicts = document["schema"], document["verdicts"]
-    except OSError as error:
-        raise HarnessError(f"{file}: can't be read ({error.strerror}); pytest ... --report {path} writes it") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise HarnessError(f"{file} is no verdicts.json; name the folder that --report named") from error
-    if schema != summary.SCHEMA or not isinstance(verdicts, list):
-        raise HarnessError(f"{file} is of schema {schema}, and this is {summary.SCHEMA}; ask the claims again")
-    return dict(document)
-
-
-def summary_of(document: Mapping[str, Any]) -> str:
-    """Say what a report says: the totals, what does not hold, how it was asked, and, folded up, the claims table.
-
-    Args:
-        document: As `verdicts.json` has it.
-    """
-    entries: list[Entry] = document["verdicts"]
-    environment = ", ".join(f"{name} {value}" for name, value in document["environment"].items())
-    parts = [f"### Robustness claims: {summary.totals(entries)}", f"`{document['command']}`", environment]
+def summary_of(document: Document) -> str:
+    """Say what a run said: the totals, what does not hold, how it was asked, and, folded up, the claims table."""
+    entries = document.verdicts
+    environment = ", ".join(f"{name} {document.environment[name]}" for name in _HOW if name in document.environment)
+    parts = [f"### Robustness claims: {summary.totals(entries)}", f"`{document.command}`", environment]
     told = [entry for entry in entries if entry["verdict"] in ("fails", "undecided")]
     if told:
         parts.insert(1, _table(told))

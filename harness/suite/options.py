@@ -14,11 +14,12 @@ from harness.engines.engine import Engine
 from harness.engines.gpus import count_gpus, lease_gpu
 from harness.engines.local import Local
 from harness.engines.settings import Settings, Shard, default_workers
-from harness.errors import UsageError, unknown
+from harness.errors import DataError, UsageError, unknown
 from harness.protocols.attacks import NAMES, READINGS, SURROGATE, Attack, ladder_up_to, named_attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
+from harness.report import document
 from harness.studies.drawing import Drawing
 from harness.studies.live import NORMALISER, Attacks
 from harness.studies.study import BASELINE, WSL
@@ -364,6 +365,18 @@ def check_writable(flag: str, folder: Path) -> None:
         raise UsageError(f"{flag} {folder}: can't be made ({error.strerror}); name another folder") from error
     if not writable:
         raise UsageError(f"{flag} {folder}: can't be written; name another folder")
+
+
+def check_report(folder: Path) -> None:
+    """See that a folder holds an earlier report, before anything dear is done.
+
+    Raises:
+        UsageError: It holds none that can be read.
+    """
+    try:
+        document.read(folder)
+    except DataError as error:
+        raise UsageError(f"--compare {folder}: {error}") from None
 
 
 def read_device(text: str) -> str:

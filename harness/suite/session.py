@@ -3,10 +3,12 @@
 import logging
 import math
 import os
+import platform
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from harness.likeness import Likeness
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.references import Reference
+from harness.report import document
 from harness.studies.drawing import Drawing
 from harness.studies.live import Attacks, Laboratory, LiveStudy
 from harness.studies.planned import PlannedStudy
@@ -38,6 +41,12 @@ from harness.suite.shipped import Expected, Shipped
 from harness.verdicts.rules import Judgement, Verdict
 
 log = logging.getLogger(__name__)
+
+# Options that say how a run goes, and not what is judged.
+_OF_ONE_RUN = (
+    *("plan", "claims_only", "shard", "report", "compare", "prune_snapshots", "budget", "engine", "ray_address"),
+    *("batch_size", "strict_data"),
+)
 
 # How long a worker waits for another one that has a classifier loaded, in seconds: about what loading one takes.
 _PATIENCE = 30.0
@@ -90,7 +99,16 @@ class SuiteSession:
         self.report = Path(named["report"]).expanduser() if named["report"] else None
         if self.report and not hasattr(config, "workerinput"):
             options.check_writable("--report", self.report)
+        self._earlier = Path(named["compare"]).expanduser() if named["compare"] else None
+        if self._earlier and not self.report:
+            raise UsageError("--compare is told in a report; add --report DIR")
+        if self._earlier and not hasattr(config, "workerinput"):
+            options.check_report(self._earlier)
+        self._begun = datetime.now().astimezone()
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+        self._folder, self._root = config.invocation_params.dir, config.rootpath
+        self._again = flags.arguments(get, without=_OF_ONE_RUN, marks=config.option.markexpr)
+        self._selection = [*(("-k", config.option.keyword) if config.option.keyword else ()), *_paths(config)]
         baseline, subjects = options.read_classifiers(named["classifiers"], named["baseline"])
         self.attacks = options.read_attacks(get)
         self._drawing = options.read_drawing(get, self.request.settings)
@@ -359,18 +377,91 @@ class SuiteSession:
             lines.append("changed: --report DIR lists these images, worst first")
         return lines
 
-    def write_report(self, entries: list[dict[str, Any]]) -> str | None:
-        """Write `verdicts.json` if a report was asked for and there are verdicts; gives its path."""
+    def write_report(self, entries: list[dict[str, Any]]) -> list[str]:
+        """Write the report, if one was asked for and there are verdicts; gives what to say of it, its page last.
+
+        Raises:
+            HarnessError: It can't be written, or what it is to be compared with can't be read.
+        """
         if not (self.report and entries):
-            return None
-        settings = self.request.settings
+            return []
+        from harness.report import board, page
+
+        now = datetime.now().astimezone()
+        asked = dict.fromkeys(entry["study"] for entry in entries)
+        studies = [self._reading(name) for name in asked]
+        parts = page.parts_of(self.report, studies)
+        said = document.Document(
+            self._command,
+            self._environment(entries, studies, now),
+            entries,
+            self._again,
+            self._selection,
+            str(self._folder),
+        )
+        earlier = document.read(self._earlier) if self._earlier else None
+        said.write(self.report)
+        path = page.write(
+            self.report,
+            said,
+            parts,
+            pins=board.Pins.read(self._root / "snapshots"),
+            now=now,
+            error_rates=summary.error_rates(entries, self.request.alpha),
+            compared_with=(str(self._earlier), earlier) if earlier else None,
+        )
+        told = summary.changed(document.changes(earlier, said), str(self._earlier)) if earlier else []
+        return [*told, f"report: {path}"]
+
+    def _environment(
+        self, entries: Sequence[Mapping[str, Any]], studies: Sequence[Study], now: datetime
+    ) -> dict[str, Any]:
+        """Say what verdicts rest on beside their figures: versions, settings, data, records, time."""
+        settings, roots = self.request.settings, self.request.roots
         live = any(entry["study"] in self.named_studies and entry["value"] is not None for entry in entries)
-        environment = {
-            "device": options.on_device(settings).device if live else settings.device,
+        folders = {name: roots.folder(name) for name in BENCHMARKS}
+        there = {name: bool(folder and folder.is_dir()) for name, folder in folders.items()}
+        records = {}
+        for study in studies:
+            if isinstance(study, LiveStudy) and (used := study.used(self._begun)).records:
+                records[study.name] = f"{used.records:,}, of which {used.cached:,} were there before"
+        return {
+            **summary.versions(),
+            "platform": platform.platform(),
+            "device": options.on_device(settings).device if live else "cpu",
             "precision": settings.precision,
             "seed": settings.seed,
+            "alpha": self.request.alpha,
+            "began": self._begun.isoformat(timespec="seconds"),
+            "seconds": round((now - self._begun).total_seconds(), 1),
+            "store": str(self.request.records),
+            "data": {name: describe(name, roots) if there[name] else "missing" for name in BENCHMARKS},
+            "records": records,
         }
-        return str(summary.write_json(self.report, entries, command=self._command, settings=environment))
+
+    def _reading(self, name: str) -> Study:
+        """Give a study that measures nothing, for the report: what is asked of it beside verdicts was perhaps never."""
+        if name == PUBLISHED:
+            return self.study(name)
+        settings = replace(self.request.settings, measure=False, is_checked=True, shard=None)
+        if shipped := self.shipped.get(name):
+            laboratory = shipped.laboratory(self.request.records, settings, {})
+            return self._live_study(shipped.cast, laboratory, shipped.attacks)
+        settings = options.on_device(settings)
+        cast = next(cast for cast in self._live_casts if cast.study == name)
+        store = RecordStore(self.request.records)
+
+        def seen(spec: Spec, need: Need) -> int:
+            return max(1, laboratory.stored(spec, need))
+
+        laboratory = Laboratory(
+            self.request.roots,
+            store,
+            settings,
+            normaliser=self.request.normaliser,
+            prefix=seen if self.decides else None,
+        )
+        return self._live_study(cast, laboratory, self.attacks)
 
     def expect_failures(self, items: Sequence[pytest.Item]) -> None:
         """Turn what is known to fail into reasoned xfails: of a candidate, and, strict, of pinned studies."""
@@ -490,6 +581,12 @@ class SuiteSession:
             roles=cast.roles,
             others=(cast.against,) if cast.against else (),
         )
+
+
+def _paths(config: pytest.Config) -> list[str]:
+    """Give the files, folders and tests that the command line names."""
+    named = [str(each) for each in config.invocation_params.args]
+    return [path for path in config.args if path in named]
 
 
 def _require_marked(config: pytest.Config, candidate: options.Candidate | None, classifiers: object) -> None:

@@ -1,20 +1,16 @@
-"""How verdicts are shown: the claims table at the end of a run, and `verdicts.json`."""
+"""How verdicts are shown at the end of a run: the claims table, and what changed since another one."""
 
-import json
 import platform
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from harness.classifiers.spec import parse_spec
-from harness.errors import HarnessError, UsageError
-from harness.files import replace_whole
+from harness.errors import UsageError
+from harness.report.document import Changes
 from harness.suite.claims import NOTICE, PROPERTY, SOUND
 from harness.verdicts.rules import in_unit
-
-SCHEMA = 1
 
 Entry = Mapping[str, Any]
 
@@ -110,30 +106,19 @@ def error_rates(entries: Sequence[Entry], alpha: float) -> str:
     )
 
 
-def write_json(folder: Path, entries: Sequence[Entry], *, command: str, settings: Mapping[str, Any]) -> Path:
-    """Write `verdicts.json` into a folder, made if it is not there, replacing an older one whole.
-
-    Raises:
-        HarnessError: It can't be written.
-    """
-    document = {
-        "schema": SCHEMA,
-        "command": command,
-        "environment": {**versions(), **settings},
-        "verdicts": list(entries),
-    }
-    path = folder / "verdicts.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_whole(path, json.dumps(document, indent=1, allow_nan=False).encode())
-    except OSError as error:
-        raise HarnessError(f"--report {folder}: can't be written ({error.strerror})") from error
-    return path
+def changed(changes: Changes, since: str) -> list[str]:
+    """Say which verdicts are other ones than in an earlier run, those first that got worse."""
+    lines = [f"since {since}: {len(changes.flips)} verdicts are other ones, {len(changes.moves)} rest on other values"]
+    for change in changes.flips:
+        entry = change.entry
+        named = ", ".join(filter(None, (entry["study"], _label(entry["subject"]), entry["metric"])))
+        lines.append(f"       {entry['claim']} {change.words}: {named}")
+    return lines
 
 
 def versions() -> dict[str, str]:
     """Name the versions that numbers may depend on."""
-    names = ("torch", "torchvision", "numpy", "pillow")
+    names = ("torch", "torchvision", "foolbox", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
 
 

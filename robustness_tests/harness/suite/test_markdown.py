@@ -1,11 +1,9 @@
 """Verdicts as Markdown: what a CI job shows of `verdicts.json`."""
 
-import json
-
 import pytest
 
 from harness.cli import main
-from harness.errors import HarnessError
+from harness.report.document import Document
 from harness.suite import markdown
 
 
@@ -25,13 +23,8 @@ def entry(verdict, **fields):
     }
 
 
-def document(*entries, schema=1):
-    return {
-        "schema": schema,
-        "command": "pytest -m candidate",
-        "environment": {"torch": "2.9", "seed": 0},
-        "verdicts": list(entries),
-    }
+def document(*entries):
+    return Document("pytest -m candidate", {"torch": "2.9", "data": {"imagenet": "missing"}, "seed": 0}, entries)
 
 
 def rows(text):
@@ -90,26 +83,13 @@ def test_it_fits_into_a_comment_however_much_fails():
 
 @pytest.mark.parametrize("name", ["", "verdicts.json"])
 def test_the_command_takes_the_folder_or_the_file(tmp_path, capsys, name):
-    (tmp_path / "verdicts.json").write_text(json.dumps(document(entry("holds"))), encoding="utf-8")
+    document(entry("holds")).write(tmp_path)
     assert main(["verdicts", str(tmp_path / name)]) == 0
     assert capsys.readouterr().out.startswith("### Robustness claims: 1 holds")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param(None, "can't be read (No such file or directory); pytest ... --report", id="missing"),
-        pytest.param("{", "is no verdicts.json", id="no_json"),
-        pytest.param("[]", "is no verdicts.json", id="other_json"),
-        pytest.param('{"schema": 1}', "is no verdicts.json", id="no_verdicts"),
-        pytest.param(
-            json.dumps(document(schema=2)), "is of schema 2, and this is 1; ask the claims again", id="schema"
-        ),
-    ],
-)
-def test_a_file_that_is_none_is_one_line(tmp_path, text, message):
-    if text is not None:
-        (tmp_path / "verdicts.json").write_text(text, encoding="utf-8")
-    with pytest.raises(HarnessError) as error:
-        markdown.read(tmp_path)
-    assert message in str(error.value)
+def test_a_folder_without_a_report_is_exit_code_1_and_one_line(tmp_path, capsys):
+    assert main(["verdicts", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"harness: {tmp_path} is no report: there is no verdicts.json; pytest --report={tmp_path} writes one\n"
+    )
