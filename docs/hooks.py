@@ -125,16 +125,16 @@ def collected() -> tuple[Claim, ...]:
         code = pytest.main(asked, plugins=[plugin])
     if code:
         raise RuntimeError(f"the claims can't be collected:\n{said.getvalue()}")
-    by_test: dict[str, list[pytest.Item]] = {}
+    by_test: dict[str, list[pytest.Function]] = {}
     for item in plugin.found:
-        if claim_of(item):
+        if isinstance(item, pytest.Function) and claim_of(item):
             by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
     claims = [_claim(test, items) for test, items in by_test.items()]
     return tuple(sorted(claims, key=lambda each: (list(_FAMILIES).index(each.id[0]), int(each.id[1:]))))
 
 
-def _claim(test: str, items: Sequence[pytest.Item]) -> Claim:
-    function: FunctionType = getattr(items[0], "function")  # noqa: B009 - of test functions alone
+def _claim(test: str, items: Sequence[pytest.Function]) -> Claim:
+    function: FunctionType = items[0].function
     studies = {str(params_of(item).get("study", "")) for item in items}
     named = [quantity for item in items for quantity in quantities_of(item)]
     if not named:
@@ -171,9 +171,8 @@ def claims() -> str:
 
 def _shown(claim: Claim) -> Iterator[str]:
     """Show one test of a claim as a paragraph and what it rests on."""
-    yield (
-        f"**{claim.statement[0].upper()}{claim.statement[1:]}**" + (f" {claim.reading}" if claim.reading else "") + "\n"
-    )
+    statement = f"**{claim.statement[0].upper()}{claim.statement[1:]}**"
+    yield f"{statement} {claim.reading}\n" if claim.reading else f"{statement}\n"
     yield f"- test: `{claim.test}`"
     if claim.quantities:
         names = dict.fromkeys(f"{quantity.title} (`{quantity.key}`)" for quantity in claim.quantities)
@@ -219,12 +218,8 @@ def scores() -> str:
 
 def _pattern(name: str) -> str:
     """Give the one name under which metrics are listed that there are for each corruption, or each number of steps."""
-    for start, kinds in (
-        ("error_", CORRUPTIONS),
-        ("flip_probability_", PERTURBATIONS),
-        ("top5_distance_", PERTURBATIONS),
-    ):
-        if name.startswith(start) and name.removeprefix(start) in kinds:
+    for start in ("error_", "flip_probability_", "top5_distance_"):
+        if name.startswith(start) and name.removeprefix(start) in (*CORRUPTIONS, *PERTURBATIONS):
             return f"{start}NAME"
     return re.sub(r"after_\d+_steps", "after_K_steps", name)
 
