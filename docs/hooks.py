@@ -6,6 +6,7 @@ read off the tests that pytest collects, options off the parsers, metrics and ro
 
 import ast
 import contextlib
+import csv
 import importlib
 import inspect
 import io
@@ -154,7 +155,8 @@ def _claim(test: str, items: Sequence[pytest.Function]) -> Claim:
 
 
 def claims() -> str:
-    """List every claim: what it says, which test states it, and what it is judged by."""
+    """List every claim: the paper's sentence, what it says, which test states it, and what it is judged by."""
+    sentences = paper_sentences()
     lines = []
     for letter, title in _FAMILIES.items():
         lines.append(f"## {title}\n")
@@ -165,8 +167,16 @@ def claims() -> str:
             if claim.id != heading:
                 heading = claim.id
                 lines.append(f"### {heading}\n")
+                if heading in sentences:
+                    lines.append(f"> {sentences[heading]}\n")
             lines += _shown(claim)
     return "\n".join(lines)
+
+
+def paper_sentences() -> dict[str, str]:
+    """Give the sentences of the paper that claims come from, each with its place; not every claim has one."""
+    with (ROOT / "harness/reference/paper_sentences.csv").open(encoding="utf-8", newline="") as file:
+        return {row["claim"]: f"{row['sentence']} ({row['place']})" for row in csv.DictReader(file)}
 
 
 def _shown(claim: Claim) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The documentation's site: it is built without a warning, its links lead somewhere, and it says what the code says."""
 
+import csv
 import html
 import os
 import re
@@ -104,6 +105,17 @@ def test_every_claim_is_on_its_page_with_its_tests(site):
             assert f"robustness_tests/{path.name}::{test}\n" in said
     assert {f"C{number}" for number in range(1, 20)} < found
     assert set(re.findall(r"^([A-Z]\d+)¶$", said, re.MULTILINE)) == found
+
+
+def test_every_sentence_of_the_paper_stands_at_its_claim(site):
+    folder, _ = site
+    said = re.split(r"^([A-Z]\d+)¶$", words_of(folder / "claims.html"), flags=re.MULTILINE)
+    by_claim = dict(zip(said[1::2], said[2::2], strict=True))
+    with (ROOT / "harness/reference/paper_sentences.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    without = {"C3", "C11"}  # what the paper shows and does not say
+    assert {row["claim"] for row in rows} == {f"C{number}" for number in range(1, 20)} - without
+    assert [row["claim"] for row in rows if row["sentence"] not in by_claim[row["claim"]]] == []
 
 
 def test_every_option_is_on_its_page(site):
