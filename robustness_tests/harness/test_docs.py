@@ -178,7 +178,6 @@ def clone(tmp_path_factory):
     assert measured.code == 0, measured.out
     for store in ("SITE1", "SITE2", *(f"shards/{shard}" for shard in range(1, 5)), "records"):
         shutil.copytree(root / ".robustness" / "records", root / store)
-    (root / "report").mkdir()
     verdicts = clone.run("pytest", "-m", "quick", "-k", "shape_bias and published", "--report=report", "-q")
     assert verdicts.code == 0, verdicts.out
     yield clone
@@ -196,7 +195,7 @@ def typed(command, root):
     text = re.sub(r"\bSPEC\b", f"'{OTHER}'", text)
     text = text.replace("--expect-like=NAME", "--expect-like=resnext101_32x8d").replace(" NAME ", " other ")
     text = text.replace("$SLURM_ARRAY_TASK_ID", "1").replace("$SLURM_ARRAY_TASK_COUNT", "4")
-    return shlex.split(text.replace("--records=/data", f"--records={data}"))
+    return shlex.split(text)
 
 
 def run(clone, command, more):
@@ -299,6 +298,7 @@ def test_commands_of_sentences_can_be_typed(command, clone):
 
 
 def test_every_row_of_the_tables_decides_about_a_command():
+    pytest.importorskip("yaml", reason="without it the workflow's commands are not found")
     used = {row_of(command, PARSED) or row_of(command, RUN) for command in COMMANDS_OF_BLOCKS}
     assert set(RUN) | set(PARSED) == used
 
