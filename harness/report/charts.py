@@ -145,7 +145,7 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
         title, axis = "white-box, eps 0.06", "PGD steps"
     curves = {person: _curve(evidence, person, asked) for person in evidence.people}
     curves = {person: curve for person, curve in curves.items() if curve}
-    if not curves:
+    if not any(evidence.is_own(person) for person in curves):
         return None
     papers = {}
     if published and published is not evidence and form == "published":

@@ -82,6 +82,10 @@ class Evidence:
         """Give a classifier's figure; None where there is none."""
         return self.figures.get((person.subject, quantity.key))
 
+    def is_own(self, person: Person) -> bool:
+        """Whether a classifier is one of the study's, and not a recorded one that others are compared with."""
+        return person.subject != AS_PUBLISHED
+
     def printed(self, person: Person, quantity: Quantity) -> float | None:
         """Give what the paper prints of whom a classifier plays; None where it prints nothing."""
         if not (person.plays and _is_printed_form(quantity)):

@@ -195,7 +195,10 @@ def forms_table(evidence: Evidence) -> Table | None:
 
 
 def lay_out(evidence: Evidence, number: str, title: str, columns: Sequence[Column]) -> Table:
-    """Lay figures of a study's classifiers out as a table, without columns and rows of which nothing is known."""
+    """Lay figures of a study's classifiers out as a table, without columns and rows of which nothing is known.
+
+    Without any, where nothing is known but of who was recorded.
+    """
     kept = [each for each in columns if any(evidence.figure(person, each.quantity) for person in evidence.people)]
     rows = []
     for person in evidence.people:
@@ -210,6 +213,8 @@ def lay_out(evidence: Evidence, number: str, title: str, columns: Sequence[Colum
         )
         if any(cell.figure for cell in cells):
             rows.append(Row(person, cells))
+    if not any(evidence.is_own(row.person) and any(cell.figure for cell in row.cells) for row in rows):
+        rows = []
     name = number.lower().replace(" ", "_").replace("table_", "table")
     return Table(name, number, title, evidence.study, tuple(kept), tuple(rows))
 

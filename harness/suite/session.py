@@ -390,16 +390,13 @@ class SuiteSession:
         now = datetime.now().astimezone()
         asked = dict.fromkeys(entry["study"] for entry in entries)
         studies = [self._reading(name) for name in asked]
-        parts = page.parts_of(self.report, studies)
         said = document.Document(
-            self._command,
-            self._environment(entries, studies, now),
-            entries,
-            self._again,
-            self._selection,
-            str(self._folder),
+            self._command, self._environment(entries, now), entries, self._again, self._selection, str(self._folder)
         )
         earlier = document.read(self._earlier) if self._earlier else None
+        said.write(self.report)  # whatever becomes of the page
+        parts = page.parts_of(self.report, studies)
+        said = replace(said, environment={**said.environment, "records": self._read_by(studies)})
         said.write(self.report)
         path = page.write(
             self.report,
@@ -413,18 +410,12 @@ class SuiteSession:
         told = summary.changed(document.changes(earlier, said), str(self._earlier)) if earlier else []
         return [*told, f"report: {path}"]
 
-    def _environment(
-        self, entries: Sequence[Mapping[str, Any]], studies: Sequence[Study], now: datetime
-    ) -> dict[str, Any]:
-        """Say what verdicts rest on beside their figures: versions, settings, data, records, time."""
+    def _environment(self, entries: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
+        """Say what verdicts rest on beside their figures: versions, settings, data, time."""
         settings, roots = self.request.settings, self.request.roots
         live = any(entry["study"] in self.named_studies and entry["value"] is not None for entry in entries)
         folders = {name: roots.folder(name) for name in BENCHMARKS}
-        there = {name: bool(folder and folder.is_dir()) for name, folder in folders.items()}
-        records = {}
-        for study in studies:
-            if isinstance(study, LiveStudy) and (used := study.used(self._begun)).records:
-                records[study.name] = f"{used.records:,}, of which {used.cached:,} were there before"
+        there = [name for name, folder in folders.items() if folder and folder.is_dir()]
         return {
             **summary.versions(),
             "platform": platform.platform(),
@@ -435,9 +426,13 @@ class SuiteSession:
             "began": self._begun.isoformat(timespec="seconds"),
             "seconds": round((now - self._begun).total_seconds(), 1),
             "store": str(self.request.records),
-            "data": {name: describe(name, roots) if there[name] else "missing" for name in BENCHMARKS},
-            "records": records,
+            "data": {name: describe(name, roots) if name in there else "missing" for name in BENCHMARKS},
         }
+
+    def _read_by(self, studies: Sequence[Study]) -> dict[str, str]:
+        """Say of how many records the figures of each study are, and how many of them no run had to measure now."""
+        used = {study.name: study.used(self._begun) for study in studies if isinstance(study, LiveStudy)}
+        return {name: f"{found.records:,}, of which {found.cached:,} were there before" for name, found in used.items()}
 
     def _reading(self, name: str) -> Study:
         """Give a study that measures nothing, for the report: what is asked of it beside verdicts was perhaps never."""

@@ -1,12 +1,9 @@
 """How verdicts are gathered, laid out, counted and written."""
 
-import json
-import os
 from types import SimpleNamespace
 
 import pytest
 
-from harness.errors import HarnessError
 from harness.suite import summary
 
 ENTRY = {
@@ -156,35 +153,3 @@ def test_verdicts_are_counted():
     entries[2]["expected"] = "a slip"
     assert summary.totals(entries) == "2 holds, 2 fails (1 expected), 1 undecided, 1 not run"
     assert summary.totals([]) == "0 holds, 0 fails, 0 undecided, 0 not run"
-
-
-def test_the_report_replaces_an_older_one_whole(tmp_path):
-    folder = tmp_path / "a" / "b"
-    for claim in ("C1", "C2"):
-        path = summary.write_json(folder, [entry(claim=claim)], command="pytest -m full", settings={"seed": 3})
-    document = json.loads(path.read_text(encoding="utf-8"))
-    assert os.listdir(folder) == ["verdicts.json"]
-    assert (document["schema"], document["command"]) == (1, "pytest -m full")
-    assert document["environment"]["seed"] == 3
-    assert {"python", "torch", "torchvision", "numpy", "pillow"} <= set(document["environment"])
-    assert document["verdicts"] == [entry(claim="C2")]
-
-
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(HarnessError) as caught:
-        summary.write_json(tmp_path / "file" / "report", [], command="", settings={})
-    assert str(caught.value) == f"--report {tmp_path / 'file' / 'report'}: can't be written (Not a directory)"
-
-
-def test_a_full_disk_leaves_the_older_report(tmp_path, monkeypatch):
-    path = summary.write_json(tmp_path, [entry()], command="older", settings={})
-
-    def refuse(self, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(type(path), "replace", refuse)
-    with pytest.raises(HarnessError, match="can't be written .No space left on device."):
-        summary.write_json(tmp_path, [], command="newer", settings={})
-    assert json.loads(path.read_text())["command"] == "older"
-    assert os.listdir(tmp_path) == ["verdicts.json"]
