@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import data_cli, records_cli, references, report_cli
+from harness import data_cli, records_cli, references, report_cli, verdicts_cli
 from harness.benchmarks.catalog import BENCHMARKS, find_benchmark, open_benchmark
 from harness.benchmarks.classes import CLASSES
 from harness.classifiers.spec import Spec, parse_spec
@@ -46,6 +46,7 @@ _SHOWN_READINGS = 5
 COMMANDS = (
     *("measure", "compare", "record"),
     *report_cli.COMMANDS,
+    *verdicts_cli.COMMANDS,
     *data_cli.COMMANDS,
     *records_cli.COMMANDS,
     "doctor",
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if typed and not typed[0].startswith("-") and typed[0] not in COMMANDS:
             raise unknown("command", typed[0], COMMANDS)
-        options = _parser().parse_args(typed)
+        options = make_parser().parse_args(typed)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UsageError as error:
@@ -261,7 +262,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see python -m harness --help")
 
 
-def _parser() -> _Parser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line; what it can't parse raises UsageError."""
     parser = _Parser(
         prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -286,6 +288,7 @@ def _parser() -> _Parser:
     data_cli.add_commands(commands)
     records_cli.add_commands(commands)
     report_cli.add_commands(commands)
+    verdicts_cli.add_commands(commands)
     return parser
 
 

@@ -127,7 +127,7 @@ LAYOUTS: Mapping[str, Layout] = {
         pieces=(1_280, 1_200, 1_201),
     ),
 }
-"""The layout of each benchmark that can be fetched; its folders are those of README.md, section Data."""
+"""The layout of each benchmark that can be fetched; its folders are those of docs/data.md."""
 
 
 def read_table(path: Path | None = None) -> tuple[Download, ...]:

@@ -22,7 +22,7 @@ class Document:
     Attributes:
         command: As typed.
         environment: Versions, device, precision, seed, what data was found, what was measured and how long it took.
-        verdicts: Sorted by claim, as the README lists their fields.
+        verdicts: Sorted by claim; docs/report.md lists their fields.
         options: Arguments of pytest under which a test's id is judged again.
         selection: What selects the same tests, beside those.
         folder: Where the command was typed.

@@ -32,7 +32,33 @@ ASKED_OF = ("subject", "classifier", "extreme", "baseline", "surrogate", "normal
 
 @dataclass(frozen=True)
 class VerdictEntry:
-    """One verdict as `verdicts.json` holds it; see the README for each field."""
+    """One verdict as `verdicts.json` holds it; fractions and not percent.
+
+    Attributes:
+        claim: The claim's id, e.g. `C10`.
+        test: The test's id, as pytest takes it.
+        study: On which body of evidence: `published`, `miniature`, `paper` or `candidate`.
+        subject: The classifier that it is about, by its spec; empty where it is about all.
+        metric: The metric's key, e.g. `mce`.
+        statement: The claim in words, the first paragraph of the test's docstring.
+        verdict: `holds`, `fails`, `undecided` or `not_run`.
+        value: The figure; null where there is none, as in all other numbers.
+        bound: What the figure is held against.
+        interval: The figure's lower and upper end, the figure itself where it is exact; null where there is none.
+        alpha: The error rate of the verdict.
+        images: On how many images the figure rests; 0 where that is not known.
+        protocol: How it was measured, in words.
+        reason: Why the claim was not run or is undecided, or what else there is to say.
+        relation: What the claim needs, in words, e.g. `< 66.65 %`.
+        margin: How far the figure is on the right side of the bound; negative on the wrong one.
+        percent: Whether the figure is printed in percent.
+        tags: Of figures under attack, what of the attack must be equal for two of them to be compared.
+        is_drawn: Whether images were drawn until it was decided.
+        images_needed: From about how many images it would be decided; null where it is, or where that is not known.
+        is_good_news: Whether the claim is of a weakness that a candidate, by failing it, does not have.
+        topic: What the claim is about: the table or figure of its test's file.
+        quantity: The key of the quantity that its test is run with; empty where it is run with none.
+    """
 
     claim: str
     test: str

@@ -65,11 +65,13 @@ RECORDS = Option("--records", "the store of per-image records", "DIR", DEFAULT_R
 MEASURING = (
     *DATA,
     RECORDS,
-    Option("--images", "see only the first N of a benchmark's seeded order", "N"),
+    Option("--images", "see only the first N (cell, image) pairs of a benchmark's seeded order: a uniform sample, the "
+           "same for every classifier; all by default", "N"),
     Option("--seed", "seed of that order", "N", "0"),
-    Option("--device", "auto, cpu, cuda or cuda:N", "DEVICE", "auto"),
+    Option("--device", "auto, cpu, cuda or cuda:N; cuda is a GPU that no other process of the suite has leased",
+           "DEVICE", "auto"),
     Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
-    Option("--batch-size", "images a batch, or auto", "N", "auto"),
+    Option("--batch-size", "images a batch, or auto: 32 on a CPU, 256 on a GPU, 64 there under attack", "N", "auto"),
     *ENGINE,
     Option("--surrogate", f"spec on which transferred attacks are made; {SURROGATE} by default", "SPEC"),
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
@@ -107,7 +109,8 @@ CANDIDATE = (
     Option("--candidate", "the classifier that -m candidate asks", "SPEC"),
     Option("--expect-like", "with --candidate: whose recorded figures its own must come near", "NAME"),
     Option("--against", "with --candidate: a classifier than which it must not be worse, image by image", "SPEC"),
-    Option("--margin", "with --against: by how much it may be worse, of each metric; 0.005 by default", "SIZE"),
+    Option("--margin", "with --against: by how much it may be worse, in each metric's own unit; 0.005 by default",
+           "SIZE"),
     Option("--xfails", "with --candidate: what it is expected to fail, a claim a line: ID, REASON", "FILE"),
 )  # fmt: skip
 
@@ -132,10 +135,11 @@ CLAIMS = (
     *CANDIDATE,
     REFERENCES,
     Option("--plan", "say what is to be measured, for how long, and how many images decide each claim; run nothing"),
-    Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable)", "SPECS",
-           repeatable=True),
-    Option("--baseline", "spec that they are compared with", "SPEC"),
-    Option("--miniature-seed", "draw the miniature's test pictures from another seed than the pinned one", "N", "100"),
+    Option("--classifiers", "specs whose claims are asked, narrowest first, comma-separated (repeatable); the paper's "
+           "by default", "SPECS", repeatable=True),
+    Option("--baseline", "spec that they are compared with; the paper's by default", "SPEC"),
+    Option("--miniature-seed", "draw the miniature's test pictures from another seed, whose figures are not pinned",
+           "N", "100"),
     Option("--report", "write a report there: index.html, verdicts.json, tables and figures", "DIR", ini="report"),
     Option("--compare", "with --report: an earlier report, from which the verdicts that changed are told", "DIR"),
     Option("--strict-data", "missing data is an error, not a skip"),
