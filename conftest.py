@@ -14,7 +14,7 @@ from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
-from harness.suite import claims, flags, parameters, pins, pruning, summary
+from harness.suite import claims, flags, layout, parameters, pins, pruning, summary
 from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
@@ -82,8 +82,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which data, which store and which classifiers are used."""
-    return config.stash[SESSION].header()
+    """Say which device, versions, data, store and classifiers are used."""
+    width = layout.width_of(config.pluginmanager.getplugin("terminalreporter"))
+    return [line for said in config.stash[SESSION].header() for line in layout.folded(said, width, layout.INDENT)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -171,18 +172,23 @@ def pytest_measure_shard(pyfuncitem: pytest.Function) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
     session = config.stash[SESSION]
+    width = layout.width_of(terminalreporter)
+
+    def say(text: str, **markup: bool) -> None:
+        for line in layout.folded(text, width, layout.INDENT):
+            terminalreporter.line(line, **markup)
+
     found = [report for reports in terminalreporter.stats.values() for report in reports]
     reports = [report for report in found if isinstance(report, pytest.TestReport)]
     entries = summary.collect(reports)
     if entries:
         terminalreporter.section("claims")
-        for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth, labels=session.labels):
+        for line, kind in summary.table(entries, width=width, labels=session.labels):
             terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
-        terminalreporter.line(summary.totals(entries))
-        if rates := summary.error_rates(entries, session.request.alpha):
-            terminalreporter.line(rates)
+        say(summary.totals(entries))
+        say(summary.error_rates(entries, session.request.alpha))
     for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
-        terminalreporter.line(notice, yellow=True)
+        say(notice, yellow=True)
     try:
         for line in (*session.write_changed(entries), *session.write_report(entries)):
             terminalreporter.line(line)
