@@ -14,7 +14,7 @@ from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
-from harness.suite import claims, flags, layout, parameters, pins, pruning, summary
+from harness.suite import claims, flags, layout, parameters, pins, pruning, summary, watching
 from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected, and be ready to stop."""
     config.pluginmanager.register(Interruptions(config))
+    watching.begin(config)
     pins.never_delete(config)
     try:
         config.stash[SESSION] = SuiteSession(config, lambda seed: [miniature(seed)])
