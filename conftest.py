@@ -14,7 +14,7 @@ from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
-from harness.suite import claims, flags, layout, parameters, pins, pruning, summary, watching
+from harness.suite import claims, failing, flags, layout, parameters, pins, pruning, summary, watching
 from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
@@ -169,6 +169,17 @@ def pytest_measure_shard(pyfuncitem: pytest.Function) -> None:
         session.measure_shard(pyfuncitem)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of a claim that fails what is known of it, in place of the assertion's inside."""
+    report = yield
+    if report.failed and call.excinfo and (told := failing.told(item, call.excinfo.value)):
+        report.longrepr = told
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
@@ -220,8 +231,6 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
             if session.strict and judgement.verdict is Verdict.UNDECIDED:
                 pytest.fail(f"{judgement} (--strict)", pytrace=False)
             pytest.skip(str(judgement))
-        if not judgement:
-            request.node.add_report_section("call", "verdict", str(judgement))
         return judgement
 
     return take_down
@@ -255,7 +264,7 @@ def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Seque
             claims.enter(request.node, row.judgement, alpha=session.request.alpha, metric=row.quantity.metric)
         verdicts = {row.judgement.verdict for row in rows}
         if Verdict.FAILS in verdicts:
-            raise AssertionError("\n".join(session.likeness_table(study, subject, rows)))
+            raise claims.ClaimFails("\n".join(session.likeness_table(study, subject, rows)))
         if Verdict.UNDECIDED in verdicts and session.strict:
             pytest.fail("\n".join([*session.likeness_table(study, subject, rows), "(--strict)"]), pytrace=False)
         if Verdict.HOLDS not in verdicts:
