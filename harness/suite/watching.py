@@ -198,7 +198,7 @@ class Between:
         self._reporter, self._descriptor = reporter, descriptor
         self._is_verbose = config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES) > 0
         self._has_workers = config.getoption("dist", "no") != "no"
-        self._ended_at = 0
+        self._cut_off = ""
 
     def show(self, states: Sequence[progress.State]) -> None:
         """Write a line for each process."""
@@ -209,9 +209,9 @@ class Between:
             text = f"\n{text}"
             self._reporter.currentfspath = -2 if self._has_workers else None
         else:
-            here = self._reporter._tw.width_of_current_line
-            text = f"{text}\n" if here == self._ended_at else f"\n{text}\n"
-            self._ended_at = here
+            line = self._reporter._tw._current_line
+            text = f"\n{text}\n" if line and line is not self._cut_off else f"{text}\n"
+            self._cut_off = line  # the very object: pytest makes another one as soon as it goes on
         os.write(self._descriptor, text.encode("ascii", "replace"))
 
     def close(self) -> None:

@@ -1,9 +1,12 @@
 """What becomes of a claim's test: a verdict, a skip or one line, whatever its body does."""
 
 import json
+import shlex
 import shutil
 
 import pytest
+
+from harness.suite.failing import again_command
 
 START = """
 import pytest
@@ -58,18 +61,79 @@ def test_it(study, verdict):
     assert entry["reason"] is entry["expected"] is None
 
 
-def test_a_claim_that_fails_prints_its_evidence_in_a_section(run_claim):
-    result, (entry,) = run_claim("""
+FAILS = """
+@pytest.mark.claim("C1")
+@pytest.mark.parametrize("case", ["one", "two"])
+def test_it(study, case, verdict):
+    '''C1: it is below.'''
+    assert verdict(below(figure(0.25, 0.24, 0.26), 0.2 if case == "two" else 0.5))
+"""
+
+EVIDENCE = [
+    "C1: it is below.",
+    "  subject:  alexnet",
+    "  metric:   error",
+    "  value:    25 %",
+    "  needs:    < 20 %",
+    "  interval: 24 % to 26 %, at error rate 0.001",
+    "  images:   50,000",
+    "  protocol: classify",
+]
+
+
+def shown(result):
+    """Give what is shown of the failure: what stands between its heading and the claims table."""
+    lines = [line for line in result.outlines if not line.startswith("[gw")]
+    start = next(at for at, line in enumerate(lines) if line.startswith("___"))
+    return lines[start + 1 : next(at for at, line in enumerate(lines) if "= claims =" in line)]
+
+
+@pytest.mark.parametrize("options", [[], ["-n1"], ["--tb=short"]], ids=["", "worker", "short"])
+def test_a_claim_that_fails_shows_its_evidence_and_nothing_of_the_inside(run_claim, pytester, options):
+    result, entries = run_claim(FAILS, *options, runpytest=pytester.runpytest_subprocess)
+    result.assert_outcomes(passed=1, failed=1)
+    assert [entry["verdict"] for entry in entries] == ["holds", "fails"]
+    *evidence, again = shown(result)
+    assert evidence == EVIDENCE
+    assert again.startswith("  again:    pytest ")
+
+
+def test_a_claim_that_fails_is_asked_again_by_the_command_that_is_shown(run_claim, pytester):
+    result, _ = run_claim(FAILS)
+    command = shlex.split(shown(result)[-1].removeprefix("  again:    "))
+    once_more = pytester.runpytest_inprocess(*command[1:])
+    once_more.assert_outcomes(failed=1)
+    assert shown(once_more)[:-1] == EVIDENCE
+    assert "--report=report" not in command
+
+
+def test_pytests_own_account_of_a_failing_claim_is_there_for_those_who_ask(run_claim):
+    result, _ = run_claim(FAILS, "--tb=long")
+    result.stdout.fnmatch_lines([">   *assert verdict(below(figure(0.25, 0.24, 0.26), 0.2*"])
+
+
+def test_what_goes_wrong_in_a_claims_test_itself_is_shown_by_pytest(run_claim):
+    result, _ = run_claim("""
 @pytest.mark.claim("C1")
 def test_it(study, verdict):
-    assert verdict(below(figure(0.25), 0.2))
+    assert verdict(below(figure(0.25), 0.5))
+    assert 1 == 2
 """)
     result.assert_outcomes(failed=1)
-    assert entry["verdict"] == "fails"
-    result.stdout.fnmatch_lines([
-        "*- Captured verdict call -*",
-        "Table 0: error of alexnet is 25 % (50,000 images); the claim needs < 20 %: fails. Protocol classify.",
-    ])  # fmt: skip
+    result.stdout.fnmatch_lines([">   *assert 1 == 2"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (["-m", "full", "tests"], ["-m", "full"]),
+        (["-n", "2", "-k", "it", "-v"], ["-v"]),
+        (["-n2", "-kit", "--report=r", "--report", "r", "--data=a=b"], ["--data=a=b"]),
+        (["--numprocesses=2", "--dist", "load", "--no-header"], ["--no-header"]),
+    ],
+)
+def test_what_chooses_among_tests_is_not_asked_again(typed, kept):
+    assert again_command("t.py::it", typed, ["tests"]) == ["pytest", *kept, "t.py::it"]
 
 
 def test_a_claim_that_is_undecided_is_a_skip(run_claim):

@@ -53,3 +53,4 @@ def test_workers_understand_folders_that_the_run_has_just_made(run_suite, tmp_pa
     assert run.code == 0, run.out + run.err
     assert run.counts["passed"] == 5
     assert (new / "report" / "verdicts.json").is_file()
+    assert run.line("device: ")  # once, and by no worker
