@@ -77,7 +77,7 @@ class Watching:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Watch while tests run."""
-        place = _place(session.config) if self._folder else None
+        place = place_of(session.config) if self._folder else None
         if place is None:
             return (yield)
         ended = Event()
@@ -180,7 +180,7 @@ class Beneath:
             self._put(f"{_SAVE}{_DOWN}{_START}{_ERASE_BELOW}{_BACK}")
 
     def _put(self, text: str) -> None:
-        os.write(self._descriptor, text.encode("ascii", "replace"))
+        os.write(self._descriptor, text.encode(self._file.encoding, "replace"))
 
 
 class Between:
@@ -212,15 +212,19 @@ class Between:
             line = self._reporter._tw._current_line
             text = f"\n{text}\n" if line and line is not self._cut_off else f"{text}\n"
             self._cut_off = line  # the very object: pytest makes another one as soon as it goes on
-        os.write(self._descriptor, text.encode("ascii", "replace"))
+        os.write(self._descriptor, text.encode(self._reporter._tw._file.encoding, "replace"))
 
     def close(self) -> None:
         """Write no more."""
         os.close(self._descriptor)
 
 
-def _place(config: pytest.Config) -> Place | None:
-    """Find where it can be shown; None where there is nothing that outlives pytest's capturing."""
+def place_of(config: pytest.Config) -> Place | None:
+    """Find where it can be shown; None where there is nothing that outlives pytest's capturing.
+
+    Args:
+        config: pytest's configuration, while nothing is captured.
+    """
     reporter: pytest.TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None:
         return None
