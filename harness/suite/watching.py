@@ -74,6 +74,12 @@ class Watching:
         if self._folder:
             node.workerinput[_WHERE] = str(self._folder / node.gateway.id)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: "WorkerController") -> None:
+        """Forget how far a worker was that has ended, or died."""
+        if self._folder:
+            (self._folder / node.gateway.id).unlink(missing_ok=True)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Watch while tests run."""

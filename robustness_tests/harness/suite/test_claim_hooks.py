@@ -107,6 +107,24 @@ def test_a_claim_that_fails_is_asked_again_by_the_command_that_is_shown(run_clai
     assert "--report=report" not in command
 
 
+@pytest.mark.parametrize(("variable", "is_coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+def test_verdicts_are_coloured_as_everything_else_is(run_claim, monkeypatch, variable, is_coloured):
+    monkeypatch.delenv("PY_COLORS")  # pytester's
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, "1")
+    result, _ = run_claim(FAILS)
+    (line,) = [line for line in result.outlines if "fails 1/2" in line]
+    assert line.startswith("\x1b[31mC1 " if is_coloured else "C1 ")
+    assert ("\x1b" in result.stdout.str()) == is_coloured
+
+
+def test_signs_that_the_output_can_not_take_do_not_end_a_run(run_claim, pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result, _ = run_claim(FAILS.replace("it is below", "it is \u2264"), runpytest=pytester.runpytest_subprocess)
+    result.assert_outcomes(passed=1, failed=1)
+    assert shown(result)[0] == "C1: it is \\u2264."
+
+
 def test_pytests_own_account_of_a_failing_claim_is_there_for_those_who_ask(run_claim):
     result, _ = run_claim(FAILS, "--tb=long")
     result.stdout.fnmatch_lines([">   *assert verdict(below(figure(0.25, 0.24, 0.26), 0.2*"])

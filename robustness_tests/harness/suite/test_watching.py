@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -330,3 +331,15 @@ def test_who_wants_it_quiet_is_told_nothing(config_of, traits, is_shown):
     assert (progress.beside("other") != before) == is_shown
     watching.pytest_unconfigure()
     assert progress.beside("other") == before
+
+
+def test_a_worker_that_died_is_shown_no_longer(config_of):
+    watching, node = Watching(), SimpleNamespace(gateway=SimpleNamespace(id="gw0"), workerinput={})
+    watching.pytest_sessionstart(SimpleNamespace(config=config_of()))
+    watching.pytest_configure_node(node)
+    place = Path(node.workerinput["progress"])
+    place.write_text('{"what": "alexnet", "done": 0, "total": 10, "unit": "images", "seconds": 1.0}')
+    assert len(progress.shown(place.parent)) == 1
+    watching.pytest_testnodedown(node)
+    assert progress.shown(place.parent) == []
+    watching.pytest_unconfigure()
