@@ -175,8 +175,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say of a claim that fails what is known of it, in place of the assertion's inside."""
     report = yield
-    if report.failed and call.excinfo and (told := failing.told(item, call.excinfo.value)):
-        report.longrepr = told
+    if report.failed and call.excinfo and claims.claim_of(item):
+        again = item.config.stash[SESSION].again(item)
+        report.longrepr = failing.told(item, call.excinfo.value, again) or report.longrepr
     return report
 
 

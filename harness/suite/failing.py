@@ -1,7 +1,6 @@
 """What is shown of a claim that fails: the claim, the evidence, and how to ask it again."""
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,20 +12,18 @@ from harness.verdicts.rules import Verdict, in_unit
 # What asks for pytest's own account of a failed assertion.
 _OWN_ACCOUNT = ("long", "native")
 
-# Options that asking once more leaves out: they choose among tests, share them out, or would replace a whole report.
-_LEFT_OUT = ("-k", "-n", "--numprocesses", "--dist", "--report", "--deselect")
-
 _INDENT = "  "
 # How wide that is together with the column of names.
 _ASIDE = 12
 
 
-def told(item: pytest.Item, error: BaseException) -> Any:
+def told(item: pytest.Item, error: BaseException, again: str) -> Any:
     """Lay out for pytest what is known of a claim that fails, in place of the inside of an assertion.
 
     Args:
         item: The claim's test.
         error: What ended it.
+        again: The command that asks it again.
 
     Returns:
         None where a claim did not fail by its evidence, or pytest's own account is asked for by --tb=long.
@@ -37,38 +34,15 @@ def told(item: pytest.Item, error: BaseException) -> Any:
     failed = [entry for entry in entries if entry["verdict"] == Verdict.FAILS.value]
     if not failed:
         return None
-    words = _words(item, failed[-1], str(error) if isinstance(error, ClaimFails) else "")
+    words = _words(item, failed[-1], again, str(error) if isinstance(error, ClaimFails) else "")
     # Without a traceback, yet at its place.
     in_words = pytest.fail.Exception(words, pytrace=False).with_traceback(error.__traceback__)
     return item.repr_failure(pytest.ExceptionInfo.from_exception(in_words))
 
 
-def again_command(nodeid: str, arguments: Sequence[object], paths: Sequence[str]) -> list[str]:
-    """Give the command that runs one test of a run again, with the same options.
-
-    Args:
-        nodeid: The test's.
-        arguments: What pytest was called with.
-        paths: Those of them that are no options.
-    """
-    kept: list[str] = []
-    is_value = False
-    for argument in map(str, arguments):
-        name, equals, _ = argument.partition("=")
-        if is_value:
-            is_value = False
-        elif name in _LEFT_OUT:
-            is_value = not equals
-        elif not (argument in paths or (argument[:2] in ("-n", "-k") and not argument.startswith("--"))):
-            kept.append(argument)
-    return ["pytest", *kept, nodeid]
-
-
-def _words(item: pytest.Item, entry: Mapping[str, Any], own: str) -> str:
+def _words(item: pytest.Item, entry: Mapping[str, Any], again: str, own: str) -> str:
     """Say what the claim is, what speaks against it, by default its figure, and how to ask it again."""
-    config = item.config
-    width = layout.width_of(config.pluginmanager.getplugin("terminalreporter"))
-    again = again_command(item.nodeid, config.invocation_params.args, config.option.file_or_dir)
+    width = layout.width_of(item.config.pluginmanager.getplugin("terminalreporter"))
     if own:
         evidence = own.splitlines()
     else:
@@ -78,7 +52,7 @@ def _words(item: pytest.Item, entry: Mapping[str, Any], own: str) -> str:
             for name, parts in folded.items()
             for place, part in enumerate(parts)
         ]
-    lines = [*evidence, f"{'again:':10}{shlex.join(again)}"]
+    lines = [*evidence, f"{'again:':10}{again}"]
     return "\n".join([*layout.folded(entry["statement"], width), *(_INDENT + line for line in lines)])
 
 

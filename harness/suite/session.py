@@ -16,6 +16,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from harness import changed, likeness, references
+from harness.benchmarks.catalog import BENCHMARKS, describe
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.tensors import differences
 from harness.engines.settings import default_workers
@@ -227,6 +228,10 @@ class SuiteSession:
             "surrogate": cast.surrogate.label,
         }
         return [*lines, "classifiers: " + ", ".join(f"{role} {who}" for role, who in named.items() if who)]
+
+    def again(self, item: pytest.Item) -> str:
+        """Give the command that asks one test again."""
+        return shlex.join(["pytest", *self._again, item.nodeid])
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""

@@ -6,8 +6,6 @@ import shutil
 
 import pytest
 
-from harness.suite.failing import again_command
-
 START = """
 import pytest
 from harness.errors import DataError, DataMissing, NotMeasured
@@ -101,7 +99,7 @@ def test_a_claim_that_fails_shows_its_evidence_and_nothing_of_the_inside(run_cla
 def test_a_claim_that_fails_is_asked_again_by_the_command_that_is_shown(run_claim, pytester):
     result, _ = run_claim(FAILS)
     command = shlex.split(shown(result)[-1].removeprefix("  again:    "))
-    once_more = pytester.runpytest_inprocess(*command[1:])
+    once_more = pytester.runpytest_inprocess("-p", "no:cacheprovider", *command[1:])
     once_more.assert_outcomes(failed=1)
     assert shown(once_more)[:-1] == EVIDENCE
     assert "--report=report" not in command
@@ -139,19 +137,6 @@ def test_it(study, verdict):
 """)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([">   *assert 1 == 2"])
-
-
-@pytest.mark.parametrize(
-    ("typed", "kept"),
-    [
-        (["-m", "full", "tests"], ["-m", "full"]),
-        (["-n", "2", "-k", "it", "-v"], ["-v"]),
-        (["-n2", "-kit", "--report=r", "--report", "r", "--data=a=b"], ["--data=a=b"]),
-        (["--numprocesses=2", "--dist", "load", "--no-header"], ["--no-header"]),
-    ],
-)
-def test_what_chooses_among_tests_is_not_asked_again(typed, kept):
-    assert again_command("t.py::it", typed, ["tests"]) == ["pytest", *kept, "t.py::it"]
 
 
 def test_a_claim_that_is_undecided_is_a_skip(run_claim):
