@@ -45,8 +45,9 @@ def device(settings: Settings, torch: str) -> str:
     _, _, number = settings.device.partition(":")
     if number and int(number) < len(models):
         return f"{settings.device}, {models[int(number)]}"
-    kinds = ", ".join(f"{models.count(model)} {model}" for model in dict.fromkeys(models))
-    return f"cuda, {kinds or 'a GPU that the driver does not describe'}"
+    if number or not models:
+        return f"{settings.device}, which the driver does not describe"
+    return "cuda, " + ", ".join(f"{models.count(model)} {model}" for model in dict.fromkeys(models))
 
 
 def data(request: Request) -> str:

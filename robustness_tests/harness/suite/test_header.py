@@ -24,7 +24,8 @@ def request_of(tmp_path):
         ("auto", "2.9.1+cpu", ["H100"], "cpu, 4 cores"),
         ("auto", "2.9.1+cu128", ["H100", "H100", "A100"], "cuda, 2 H100, 1 A100"),
         ("cuda:2", "2.9.1", ["H100", "H100", "A100"], "cuda:2, A100"),
-        ("cuda", "2.9.1", [], "cuda, a GPU that the driver does not describe"),
+        ("cuda", "2.9.1", [], "cuda, which the driver does not describe"),
+        ("cuda:9", "2.9.1", ["H100"], "cuda:9, which the driver does not describe"),
     ],
 )
 def test_the_device_is_named(monkeypatch, asked, torch, models, said):
