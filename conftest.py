@@ -14,7 +14,7 @@ from harness.errors import HarnessError, UsageError
 from harness.likeness import Likeness
 from harness.studies.live import LiveStudy
 from harness.studies.study import Study
-from harness.suite import claims, flags, parameters, pins, pruning, summary
+from harness.suite import claims, failing, flags, layout, parameters, pins, pruning, summary, watching
 from harness.suite.interruptions import Interruptions
 from harness.suite.session import SuiteSession
 from harness.verdicts.rules import Judgement, Verdict
@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check every option before anything is collected, and be ready to stop."""
     config.pluginmanager.register(Interruptions(config))
+    watching.begin(config)
     pins.never_delete(config)
     try:
         config.stash[SESSION] = SuiteSession(config, lambda seed: [miniature(seed)])
@@ -82,8 +83,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which data, which store and which classifiers are used."""
-    return config.stash[SESSION].header()
+    """Say which device, versions, data, store and classifiers are used."""
+    width = layout.width_of(config.pluginmanager.getplugin("terminalreporter"))
+    return [line for said in config.stash[SESSION].header() for line in layout.folded(said, width, layout.INDENT)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -167,22 +169,39 @@ def pytest_measure_shard(pyfuncitem: pytest.Function) -> None:
         session.measure_shard(pyfuncitem)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of a claim that fails what is known of it, in place of the assertion's inside."""
+    report = yield
+    if report.failed and call.excinfo and claims.claim_of(item):
+        again = item.config.stash[SESSION].again(item)
+        report.longrepr = failing.told(item, call.excinfo.value, again) or report.longrepr
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the claims table after everything else, and write the report."""
     session = config.stash[SESSION]
+    width = layout.width_of(terminalreporter)
+
+    def say(text: str, **markup: bool) -> None:
+        for line in layout.folded(text, width, layout.INDENT):
+            terminalreporter.line(line, **markup)
+
     found = [report for reports in terminalreporter.stats.values() for report in reports]
     reports = [report for report in found if isinstance(report, pytest.TestReport)]
     entries = summary.collect(reports)
     if entries:
         terminalreporter.section("claims")
-        for line, kind in summary.table(entries, width=terminalreporter._tw.fullwidth, labels=session.labels):
+        for line, kind in summary.table(entries, width=width, labels=session.labels):
             terminalreporter.line(line, **summary.MARKUP.get(kind, {}))
-        terminalreporter.line(summary.totals(entries))
-        if rates := summary.error_rates(entries, session.request.alpha):
-            terminalreporter.line(rates)
+        say(summary.totals(entries))
+        say(summary.error_rates(entries, session.request.alpha))
     for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
-        terminalreporter.line(notice, yellow=True)
+        say(notice, yellow=True)
     try:
         for line in (*session.write_changed(entries), *session.write_report(entries)):
             terminalreporter.line(line)
@@ -213,8 +232,6 @@ def verdict(request: pytest.FixtureRequest) -> Callable[[Judgement], Judgement]:
             if session.strict and judgement.verdict is Verdict.UNDECIDED:
                 pytest.fail(f"{judgement} (--strict)", pytrace=False)
             pytest.skip(str(judgement))
-        if not judgement:
-            request.node.add_report_section("call", "verdict", str(judgement))
         return judgement
 
     return take_down
@@ -248,7 +265,7 @@ def all_alike(request: pytest.FixtureRequest) -> Callable[[LiveStudy, str, Seque
             claims.enter(request.node, row.judgement, alpha=session.request.alpha, metric=row.quantity.metric)
         verdicts = {row.judgement.verdict for row in rows}
         if Verdict.FAILS in verdicts:
-            raise AssertionError("\n".join(session.likeness_table(study, subject, rows)))
+            raise claims.ClaimFails("\n".join(session.likeness_table(study, subject, rows)))
         if Verdict.UNDECIDED in verdicts and session.strict:
             pytest.fail("\n".join([*session.likeness_table(study, subject, rows), "(--strict)"]), pytrace=False)
         if Verdict.UNDECIDED in verdicts or Verdict.HOLDS not in verdicts:

@@ -7,7 +7,7 @@ a folder's contents are hashed as they are written, and the hash is checked when
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from data_fixtures.miniature.sets import (
 from harness.benchmarks.dataset import Form
 from harness.errors import DataError, RecordsError
 from harness.files import replace_whole
+from harness.progress import Progress
 from harness.records.store import Busy
 
 FORM = Form(side=32, classes=CLASSES)
@@ -138,7 +139,7 @@ class Supply:
 
         drawn = draw("validation", self._seed, 0, CORRUPTED)
         pictures = as_tensor(drawn.images)
-        for cell in CELLS:
+        for cell in _told(CELLS, "imagenet-c"):
             name, _, severity = cell.partition("/")
             images = corrupt(pictures, name, int(severity), drawn.names, seed=self._seed, parameters="32")
             for path, image in zip(_paths(folder / cell, drawn, ".JPEG"), images, strict=True):
@@ -153,7 +154,7 @@ class Supply:
 
         drawn = draw("validation", self._seed, 0, PERTURBED)
         pictures = as_tensor(drawn.images)
-        for cell in CELLS:
+        for cell in _told(CELLS, "imagenet-p"):
             sequences = perturb(pictures, cell, drawn.names, seed=self._seed, parameters="32")
             for path, frames in zip(_paths(folder / cell, drawn, ".mp4"), sequences, strict=True):
                 video = io.BytesIO()
@@ -190,6 +191,14 @@ def world_sha256() -> str:
     for source in (*own, *(path for folder in GENERATORS for path in sorted(folder.glob("*.py")))):
         hashed.update(source.read_bytes())
     return hashed.hexdigest()
+
+
+def _told(cells: Sequence[str], benchmark: str) -> Iterator[str]:
+    """Go through cells, and tell how many of them are made."""
+    with Progress(f"making {benchmark} of the miniature", len(cells), "cells") as progress:
+        for done, cell in enumerate(cells, 1):
+            yield cell
+            progress.tell(done)
 
 
 def _paths(cell: Path, drawn: Drawn, suffix: str) -> list[Path]:

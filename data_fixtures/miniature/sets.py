@@ -25,6 +25,7 @@ from data_fixtures.miniature.scene import BLOCK, NUMBERS, SIDE, Integers, Variat
 from harness.benchmarks.classes import class_index
 from harness.errors import DataError, unknown
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
+from harness.progress import Progress
 
 CLASSES = tuple(CATEGORY_INDICES[category][0] for category in CATEGORIES)
 """Of each category, the ImageNet class that its pictures get: the first of those that it covers."""
@@ -169,20 +170,22 @@ def draw(kind: str, seed: int, start: int, count: int) -> Drawn:
         labels[:] = -1
     images = np.empty((count, SIDE, SIDE, 3), np.uint8)
     generator = np.random.RandomState()
-    for first in range(0, count, BLOCK):
-        part = slice(first, min(first + BLOCK, count))
-        block = range(part.start, part.stop)
-        numbers = np.empty((len(block), NUMBERS))
-        noise = np.empty((len(block), SIDE * SIDE * 3), np.uint8) if variation.grain else None
-        for row, place in enumerate(block):
-            key = hashlib.sha256(f"miniature/{kind}\0{seed}\0{start + place}".encode()).digest()
-            generator.seed(np.frombuffer(key, "<u4"))
-            numbers[row] = generator.random_sample(NUMBERS)
-            if kind == "pretrain":
-                labels[place] = _weak_label(int(shapes[place]), *generator.random_sample(2))
-            if noise is not None:
-                noise[row] = np.frombuffer(generator.bytes(noise.shape[1]), np.uint8)
-        images[part] = draw_pictures(variation, numbers, noise, shapes[part], textures[part])
+    with Progress(f"drawing set {kind} of the miniature", count, "pictures") as progress:
+        for first in range(0, count, BLOCK):
+            part = slice(first, min(first + BLOCK, count))
+            block = range(part.start, part.stop)
+            numbers = np.empty((len(block), NUMBERS))
+            noise = np.empty((len(block), SIDE * SIDE * 3), np.uint8) if variation.grain else None
+            for row, place in enumerate(block):
+                key = hashlib.sha256(f"miniature/{kind}\0{seed}\0{start + place}".encode()).digest()
+                generator.seed(np.frombuffer(key, "<u4"))
+                numbers[row] = generator.random_sample(NUMBERS)
+                if kind == "pretrain":
+                    labels[place] = _weak_label(int(shapes[place]), *generator.random_sample(2))
+                if noise is not None:
+                    noise[row] = np.frombuffer(generator.bytes(noise.shape[1]), np.uint8)
+            images[part] = draw_pictures(variation, numbers, noise, shapes[part], textures[part])
+            progress.tell(part.stop)
     return Drawn(images, labels, shapes, textures, tuple(f"{kind}-{seed}-{place:06d}" for place in places))
 
 

@@ -361,21 +361,22 @@ class _Pass:
         """
         last_sign = time.monotonic()
         self._keeper.start()
-        while True:
-            places = self._cluster.staff(len(self._queue) + self._running)
-            self._deal(places)
-            if not (self._queue or self._running):
-                break
-            sign = self._cluster.come()
-            if sign or self._running:
-                last_sign = time.monotonic()
-            elif time.monotonic() - last_sign > STARVED:
-                raise ComputingLost(
-                    f"{self._job.work.title}: the Ray cluster started no actor for {STARVED:.0f} s; see by ray "
-                    f"status whether it has free CPUs or GPUs; {KEPT}"
-                )
-            if sign:
-                self._take(*sign)
+        with self._progress:
+            while True:
+                places = self._cluster.staff(len(self._queue) + self._running)
+                self._deal(places)
+                if not (self._queue or self._running):
+                    break
+                sign = self._cluster.come()
+                if sign or self._running:
+                    last_sign = time.monotonic()
+                elif time.monotonic() - last_sign > STARVED:
+                    raise ComputingLost(
+                        f"{self._job.work.title}: the Ray cluster started no actor for {STARVED:.0f} s; see by ray "
+                        f"status whether it has free CPUs or GPUs; {KEPT}"
+                    )
+                if sign:
+                    self._take(*sign)
         if self._errors:
             raise self._errors[min(self._errors)]
 

@@ -110,25 +110,26 @@ class Examination:
         examine = BackingOff(self._examiner(load), who)
 
         def answer(positions: NDArray[np.int64]) -> Iterator[list[Columns]]:
-            done, progress = 0, Progress(self.title, len(positions), self.unit)
-            for batch in batches(
-                self.dataset,
-                order[positions],
-                fitting,
-                batch_size=max(1, self._at_once // max(self.dataset.frames, default=1)),
-                workers=decoders,
-                keep=self.settings.keep_pixels,
-                pin=self.settings.device != "cpu",
-            ):
-                cells, images = np.divmod(np.array(batch.indices), len(self.dataset.images))
-                names = [self.dataset.images[image] for image in images]
-                what = f"images of shape {tuple(batch.pixels.shape)}"
-                with turn, blaming(who, self._paths(batch), what):
-                    answers = examine(batch, self.dataset.labels[images], names)
-                context = self._context(batch, positions[done : done + len(batch.indices)], cells, images)
-                yield [{**context, **columns} for columns in answers]
-                done += len(batch.indices)
-                progress.tell(done)
+            done = 0
+            with Progress(self.title, len(positions), self.unit) as progress:
+                for batch in batches(
+                    self.dataset,
+                    order[positions],
+                    fitting,
+                    batch_size=max(1, self._at_once // max(self.dataset.frames, default=1)),
+                    workers=decoders,
+                    keep=self.settings.keep_pixels,
+                    pin=self.settings.device != "cpu",
+                ):
+                    cells, images = np.divmod(np.array(batch.indices), len(self.dataset.images))
+                    names = [self.dataset.images[image] for image in images]
+                    what = f"images of shape {tuple(batch.pixels.shape)}"
+                    with turn, blaming(who, self._paths(batch), what):
+                        answers = examine(batch, self.dataset.labels[images], names)
+                    context = self._context(batch, positions[done : done + len(batch.indices)], cells, images)
+                    yield [{**context, **columns} for columns in answers]
+                    done += len(batch.indices)
+                    progress.tell(done)
 
         return answer
 

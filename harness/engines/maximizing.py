@@ -215,13 +215,13 @@ class Search:
 
         def answer(positions: NDArray[np.int64]) -> Iterator[list[Columns]]:
             places = np.unique(positions // need.unit_count).tolist()
-            progress = Progress(self.title, len(places) * need.steps, "steps")
-            for done, place in enumerate(places):
-                seed = self.seeds[place]
-                with turn, blaming(self.spec.text, seed.on_the_way, "maximizing images"):
-                    columns = search(seed.pixels(), progress.after(done * need.steps))
-                own = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
-                yield [{"position": own, **_context(seed, need.unit_count), **columns}]
+            with Progress(self.title, len(places) * need.steps, "steps") as progress:
+                for done, place in enumerate(places):
+                    seed = self.seeds[place]
+                    with turn, blaming(self.spec.text, seed.on_the_way, "maximizing images"):
+                        columns = search(seed.pixels(), progress.after(done * need.steps))
+                    own = np.arange(place * need.unit_count, (place + 1) * need.unit_count)
+                    yield [{"position": own, **_context(seed, need.unit_count), **columns}]
 
         return answer
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness import progress
 from harness.engines.settings import Settings, default_workers
 from harness.suite.shipped import Plan, Shipped
 
@@ -58,8 +59,9 @@ def start(shipped: Shipped, records: Path, settings: Settings, plan: Plan) -> Ah
         torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="robustness-"))
     (folder / PLAN).write_bytes(pickle.dumps((shipped.factory, records.absolute(), settings, plan)))
+    shown = progress.beside("ahead")
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.suite.ahead", str(folder)],
+        [sys.executable, "-m", "harness.suite.ahead", str(folder), *([str(shown)] if shown else [])],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -71,9 +73,11 @@ def main(arguments: list[str]) -> None:
     """Measure a pickled plan, last classifier first, until all is measured or this process's parent has gone.
 
     Args:
-        arguments: The folder of the plan, into which warnings are written too.
+        arguments: The folder of the plan, into which warnings are written too; the file in which to show how far it is,
+            where somebody watches.
     """
-    folder = Path(arguments[0])
+    folder, *shown = map(Path, arguments)
+    before = progress.show_in(shown[0] if shown else None)
     handler, logger = logging.FileHandler(folder / SAID, encoding="utf-8"), logging.getLogger("harness")
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
@@ -87,6 +91,7 @@ def main(arguments: list[str]) -> None:
     finally:
         logger.removeHandler(handler)
         handler.close()
+        progress.show_in(before)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,10 @@ class VerdictEntry:
     quantity: str
 
 
+class ClaimFails(AssertionError):
+    """A claim fails, and what there is to say is said in the error's own words."""
+
+
 class LookAgain(Exception):
     """A claim is not decided yet, and there are more images to look at."""
 

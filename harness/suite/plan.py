@@ -14,6 +14,7 @@ import pytest
 from harness.classifiers.loading import cost
 from harness.classifiers.spec import Spec
 from harness.errors import HarnessError, NotMeasured, TooFewImages
+from harness.progress import in_words
 from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
@@ -287,17 +288,6 @@ def _about(images: float) -> str:
 def name_of(need: Need) -> str:
     """Name what is asked of a classifier in a word."""
     return need if isinstance(need, str) else need.name
-
-
-def in_words(seconds: float) -> str:
-    """Print a time in the unit that fits it.
-
-    >>> in_words(45), in_words(90), in_words(5400), in_words(200_000)
-    ('45 s', '1.5 min', '1.5 h', '2.3 days')
-    """
-    units = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
-    name, size = next(((name, size) for name, size in units if seconds >= size), ("s", 1.0))
-    return f"{seconds / size:.1f} {name}" if size > 1 else f"{seconds:.0f} s"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

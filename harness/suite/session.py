@@ -32,7 +32,7 @@ from harness.studies.planned import PlannedStudy
 from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Study
-from harness.suite import ahead, flags, options, parameters, plan, summary, xfails
+from harness.suite import ahead, flags, header, options, parameters, plan, summary, xfails
 from harness.suite.claims import CANDIDATE, LIKENESS, NO_WORSE, NOTICE, claim_of, params_of, takes_pins
 from harness.suite.parameters import PAPER, PUBLISHED, Cast
 from harness.suite.pinned import PinnedFigures, recorded_otherwise, unpinned
@@ -213,11 +213,13 @@ class SuiteSession:
 
     def header(self) -> list[str]:
         """Give the lines that pytest prints before it collects."""
-        roots = self.request.roots
-        folders = {name: roots.folder(name) for name in BENCHMARKS}
-        found = [name for name, folder in folders.items() if folder and folder.is_dir()]
-        missing = [name for name in folders if name not in found]
-        there = ", ".join(describe(name, roots) for name in found) or "nothing"
+        lines = header.lines(self.request)
+        lines[-1] += f", shard {self.shard}" if self.shard else ""
+        if not self._asks_of_named:
+            counts = ", ".join(
+                f"{len(cast.everyone)} of study {cast.study}" for cast in self.casts if cast.mark == "quick"
+            )
+            return [*lines, f"classifiers: {counts}"]
         cast = self._live_casts[-1]
         named = {
             "baseline": cast.baseline.label if cast.baseline else AS_PUBLISHED,
@@ -225,13 +227,11 @@ class SuiteSession:
             "against": cast.against.label if cast.against else "",
             "surrogate": cast.surrogate.label,
         }
-        return [
-            f"robustness claims: data root {roots.root or 'not given'}, found {there}, "
-            f"missing {', '.join(missing) or 'nothing'}",
-            f"robustness claims: records {self.request.records}, "
-            + (f"shard {self.shard}, " if self.shard else "")
-            + ", ".join(f"{role} {who}" for role, who in named.items() if who),
-        ]
+        return [*lines, "classifiers: " + ", ".join(f"{role} {who}" for role, who in named.items() if who)]
+
+    def again(self, item: pytest.Item) -> str:
+        """Give the command that asks one test again."""
+        return shlex.join(["pytest", *self._again, item.nodeid])
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""

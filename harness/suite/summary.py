@@ -1,7 +1,6 @@
 """How verdicts are shown at the end of a run: the claims table, and what changed since another one."""
 
 import platform
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from harness.classifiers.spec import parse_spec
 from harness.errors import UsageError
 from harness.report.document import Changes
+from harness.suite import layout
 from harness.suite.claims import NOTICE, PROPERTY, SOUND
 from harness.verdicts.rules import in_unit
 
@@ -45,11 +45,11 @@ def table(
     """Lay the verdicts out for a terminal.
 
     One line a claim, study, metric and verdict, showing the case nearest to failing, with notes on what does not hold;
-    then, reason by reason, what was not run.
+    then, reason by reason, what was not run. On a narrow terminal a line is folded into several.
 
     Args:
         entries: The verdicts.
-        width: Of the terminal, in characters.
+        width: How wide a line may be, in characters.
         labels: By spec, what notes call classifiers beside those that verdicts are about.
 
     Returns:
@@ -64,18 +64,18 @@ def table(
             same = [entry for entry in group if entry["verdict"] == verdict and entry["value"] is not None]
             if same:
                 rows.append((_cells(same, len(group)), verdict, _notes(verdict, same, labels)))
-    widths = [max(len(row[column]) for row, _, _ in rows) for column in range(len(header))]
     lines = []
-    for row, verdict, notes in rows:
-        line = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
-        lines.append((line, verdict))
+    folded = layout.columns([row for row, _, _ in rows], width, head=_HEAD)
+    for row, (_, verdict, notes) in zip(folded, rows, strict=True):
+        lines += [(line, verdict) for line in row]
         lines += [(line, "note") for note in notes for line in _wrapped(note, width)]
     absent = [entry for entry in entries if entry["value"] is None]
     for group in _grouped(absent, "verdict", "study", "reason"):
         claims = ", ".join(dict.fromkeys(entry["claim"] for entry in group))
         count = f"{len(group)} verdict{'s' * (len(group) > 1)}"
         verdict = group[0]["verdict"]
-        lines.append((f"{verdict.replace('_', ' ')}, {group[0]['study']}: {claims} ({count})", verdict))
+        said = f"{verdict.replace('_', ' ')}, {group[0]['study']}: {claims} ({count})"
+        lines += [(line, verdict) for line in layout.folded(said, width, layout.INDENT)]
         lines += [(line, "note") for line in _wrapped(group[0]["reason"], width)]
     return lines
 
@@ -125,6 +125,9 @@ def versions() -> dict[str, str]:
 # How a line of each verdict is coloured.
 MARKUP = {"holds": {"green": True}, "fails": {"red": True}, "undecided": {"yellow": True}, "": {"bold": True}}
 
+# So many columns say what a line of the table is about.
+_HEAD = 4
+
 _VERDICTS = ("holds", "fails", "undecided", "not_run")
 
 
@@ -159,15 +162,18 @@ def _notes(verdict: str, same: Sequence[Entry], labels: Mapping[str, str]) -> li
     """Say of each case that does not hold why, or by how much."""
     if verdict == "holds":
         return []
-    notes = [f"{entry['subject']}: {_reason(entry)}" for entry in same if _reason(entry)]
+    reasons: dict[str, list[str]] = {}
+    for entry in same:
+        if reason := _reason(entry):
+            reasons.setdefault(reason, []).append(entry["subject"])
+    notes = [f"{', '.join(dict.fromkeys(subjects))}: {reason}" for reason, subjects in reasons.items()]
     for subject in sorted(labels, key=len, reverse=True):
         notes = [note.replace(subject, labels[subject]) for note in notes]
     return notes
 
 
 def _wrapped(note: str, width: int) -> list[str]:
-    lines = textwrap.wrap(note, max(width, 60) - 8, break_on_hyphens=False, break_long_words=False)
-    return [f"       {line}" for line in lines]
+    return [f"{layout.INDENT}{line}" for line in layout.folded(note, width - len(layout.INDENT))]
 
 
 def _reason(entry: Entry) -> str:

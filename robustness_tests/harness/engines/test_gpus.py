@@ -57,3 +57,32 @@ def test_a_device_that_is_typed_is_taken(monkeypatch):
     assert [device_of(typed, 2) for typed in ("cpu", "cuda:0", "cuda", "auto")] == ["cpu", "cuda:0", "cuda:1", "cuda:1"]
     assert [device_of(typed, 1) for typed in ("auto", "cuda")] == ["cuda", "cuda"]
     assert device_of("auto", 0) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        (None, ["NVIDIA H100", "NVIDIA A100"]),
+        ("1", ["NVIDIA A100"]),
+        ("1,0", ["NVIDIA A100", "NVIDIA H100"]),
+        ("GPU-7c1f", ["NVIDIA H100"]),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_models_of_the_gpus_that_are_visible_are_told_by_the_driver(monkeypatch, tmp_path, visible, seen):
+    for place, model in enumerate(("NVIDIA H100", "NVIDIA A100")):
+        folder = tmp_path / f"0000:0{place}:00.0"
+        folder.mkdir()
+        (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 16\n")
+    monkeypatch.setattr(gpus, "_DRIVER", tmp_path)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus.gpu_models() == seen
+
+
+def test_without_a_driver_there_is_no_model(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "nowhere")
+    assert gpus.gpu_models() == []

@@ -62,7 +62,7 @@ def run_suite(repository):
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**kept, "COLUMNS": "120", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **(env or {})},
+            env={**kept, "COLUMNS": "250", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,
             text=True,
             timeout=900,

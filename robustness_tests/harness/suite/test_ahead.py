@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from data_fixtures.miniature.study import miniature, spec
+from harness import progress
 from harness.engines.settings import Settings
 from harness.records.store import RecordStore
 from harness.suite import ahead
@@ -28,6 +29,33 @@ def test_it_measures_what_is_planned(handed, one_thread):
     ahead.main([str(folder)])
     assert [run.parent.name for run in store.runs()] == ["cue-conflict"]
     assert (folder / ahead.SAID).read_text(encoding="utf-8") == ""
+
+
+def test_it_shows_how_far_it_is_where_it_is_told_to(handed, one_thread, monkeypatch):
+    folder, _ = handed
+    shown = []
+    tell = progress.Progress.tell
+
+    def told(self, done):
+        shown.extend(state.what for state in progress.shown(folder / "shown"))
+        tell(self, done)
+
+    (folder / "shown").mkdir()
+    monkeypatch.setattr(progress.Progress, "tell", told)
+    ahead.main([str(folder), str(folder / "shown" / "ahead")])
+    assert "resnext_4x8d@baseline on cue-conflict" in shown
+    assert progress.shown(folder / "shown") == []
+
+
+def test_where_it_shows_how_far_it_is_lies_beside_where_its_parent_does(monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(ahead, "default_workers", lambda: 2)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("subprocess.Popen", lambda command, **how: started.append(command))
+    monkeypatch.setattr(progress, "_shown_in", tmp_path / "main")
+    ahead.start(miniature(SEED), tmp_path / "records", Settings(), {})
+    assert started[0][-1] == str(tmp_path / "ahead")
 
 
 def test_it_writes_down_what_it_warns_of(handed, one_thread):

@@ -63,7 +63,7 @@ def test_it_is_compared_with_the_recorded_baseline(alone):
     (entry,) = of(verdicts, "C13", relation="> 25.88 % (published resnext101_32x8d)")
     assert (entry["study"], entry["subject"], entry["value"], entry["verdict"]) == ("candidate", RIGHT, 1.0, "holds")
     assert "these are others" in entry["reason"]
-    assert "baseline published resnext101_32x8d, candidate reads_colours" in run.line("records ")
+    assert "baseline published resnext101_32x8d, candidate reads_colours" in run.line("classifiers: ")
 
 
 def test_nothing_is_asked_of_others(alone):

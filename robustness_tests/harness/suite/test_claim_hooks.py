@@ -1,6 +1,7 @@
 """What becomes of a claim's test: a verdict, a skip or one line, whatever its body does."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -26,10 +27,10 @@ def run_claim(pytester, repository, monkeypatch):
     monkeypatch.delenv("ROBUSTNESS_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
 
-    def run(body, *arguments, runpytest=pytester.runpytest_inprocess):
+    def run(body, *arguments, runpytest=pytester.runpytest_inprocess, reports=True):
         pytester.makepyfile(test_claim=START + body)
-        published = ("-m", "quick", "-k", "not miniature")
-        result = runpytest("-p", "no:cacheprovider", *published, "--report=report", "test_claim.py", *arguments)
+        published = ("-m", "quick", "-k", "not miniature", *(["--report=report"] if reports else []))
+        result = runpytest("-p", "no:cacheprovider", *published, "test_claim.py", *arguments)
         report = pytester.path / "report" / "verdicts.json"
         return result, json.loads(report.read_text(encoding="utf-8"))["verdicts"] if report.exists() else []
 
@@ -58,18 +59,84 @@ def test_it(study, verdict):
     assert entry["reason"] is entry["expected"] is None
 
 
-def test_a_claim_that_fails_prints_its_evidence_in_a_section(run_claim):
-    result, (entry,) = run_claim("""
+FAILS = """
+@pytest.mark.claim("C1")
+@pytest.mark.parametrize("case", ["one", "two"])
+def test_it(study, case, verdict):
+    '''C1: it is below.'''
+    assert verdict(below(figure(0.25, 0.24, 0.26), 0.2 if case == "two" else 0.5))
+"""
+
+EVIDENCE = [
+    "C1: it is below.",
+    "  subject:  alexnet",
+    "  metric:   error",
+    "  value:    25 %",
+    "  needs:    < 20 %",
+    "  interval: 24 % to 26 %, at error rate 0.001",
+    "  images:   50,000",
+    "  protocol: classify",
+]
+
+
+def shown(result):
+    """Give what is shown of the failure: what stands between its heading and the claims table."""
+    lines = [line for line in result.outlines if not line.startswith("[gw")]
+    start = next(at for at, line in enumerate(lines) if line.startswith("___"))
+    return lines[start + 1 : next(at for at, line in enumerate(lines) if "= claims =" in line)]
+
+
+@pytest.mark.parametrize("options", [["--tb=short"], ["-n1"]], ids=["alone", "worker"])
+def test_a_claim_that_fails_shows_its_evidence_and_nothing_of_the_inside(run_claim, pytester, options):
+    result, _ = run_claim(FAILS, *options, runpytest=pytester.runpytest_subprocess, reports=False)
+    result.assert_outcomes(passed=1, failed=1)
+    *evidence, again = shown(result)
+    assert evidence == EVIDENCE
+    assert again.startswith("  again:    pytest ")
+
+
+def test_a_claim_that_fails_is_asked_again_by_the_command_that_is_shown(run_claim, pytester):
+    result, _ = run_claim(FAILS)
+    command = shlex.split(shown(result)[-1].removeprefix("  again:    "))
+    once_more = pytester.runpytest_inprocess("-p", "no:cacheprovider", *command[1:])
+    once_more.assert_outcomes(failed=1)
+    assert shown(once_more)[:-1] == EVIDENCE
+    assert "--report=report" not in command
+
+
+@pytest.mark.parametrize(("variable", "is_coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+def test_verdicts_are_coloured_as_everything_else_is(run_claim, monkeypatch, variable, is_coloured):
+    monkeypatch.delenv("PY_COLORS")  # pytester's
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, "1")
+    result, _ = run_claim(FAILS, reports=False)
+    (line,) = [line for line in result.outlines if "fails 1/2" in line]
+    assert line.startswith("\x1b[31mC1 " if is_coloured else "C1 ")
+    assert ("\x1b" in result.stdout.str()) == is_coloured
+
+
+def test_signs_that_the_output_can_not_take_do_not_end_a_run(run_claim, pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    body = FAILS.replace("it is below", "it is \u2264")
+    result, _ = run_claim(body, runpytest=pytester.runpytest_subprocess, reports=False)
+    result.assert_outcomes(passed=1, failed=1)
+    assert shown(result)[0] == "C1: it is \\u2264."
+
+
+def test_pytests_own_account_of_a_failing_claim_is_there_for_those_who_ask(run_claim):
+    result, _ = run_claim(FAILS, "--tb=long", reports=False)
+    result.stdout.fnmatch_lines([">   *assert verdict(below(figure(0.25, 0.24, 0.26), 0.2*"])
+
+
+def test_what_goes_wrong_in_a_claims_test_itself_is_shown_by_pytest(run_claim):
+    result, _ = run_claim("""
 @pytest.mark.claim("C1")
 def test_it(study, verdict):
-    assert verdict(below(figure(0.25), 0.2))
-""")
+    assert verdict(below(figure(0.25), 0.5))
+    assert 1 == 2
+""", reports=False)  # fmt: skip
     result.assert_outcomes(failed=1)
-    assert entry["verdict"] == "fails"
-    result.stdout.fnmatch_lines([
-        "*- Captured verdict call -*",
-        "Table 0: error of alexnet is 25 % (50,000 images); the claim needs < 20 %: fails. Protocol classify.",
-    ])  # fmt: skip
+    result.stdout.fnmatch_lines([">   *assert 1 == 2"])
 
 
 def test_a_claim_that_is_undecided_is_a_skip(run_claim):

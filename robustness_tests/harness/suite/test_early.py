@@ -39,13 +39,11 @@ def test_a_folder_outside_the_project_may_follow_a_space(run_suite, tmp_path):
     data = tmp_path / "data of all kinds"
     (data / "imagenet").mkdir(parents=True)
     # Nothing here names a file of the project: pytest would take the folders for what it is to run.
-    run = run_suite("--data-root", data, "-m", "quick", "-k", "humans", "--records", tmp_path)
+    run = run_suite("--data-root", data, "-m", "quick", "-k", "humans", "--records", tmp_path, env={"COLUMNS": "300"})
     assert run.code == 0, run.out + run.err
-    assert (
-        f"data root {data}, found imagenet (0 of 1000 classes), "
-        "missing imagenet-c, imagenet-p, imagenet-a, cue-conflict" in run.line("data root")
-    )
-    assert f"records {tmp_path}," in run.line("baseline")
+    found, missing = "found imagenet (0 of 1000 classes)", "missing imagenet-c, imagenet-p, imagenet-a, cue-conflict"
+    assert run.line("data root") == f"data root: {data}; {found}; {missing}"
+    assert run.line("records:") == f"records: {tmp_path}, no runs yet"
     assert run.counts["passed"] == 5
 
 
@@ -55,3 +53,4 @@ def test_workers_understand_folders_that_the_run_has_just_made(run_suite, tmp_pa
     assert run.code == 0, run.out + run.err
     assert run.counts["passed"] == 5
     assert (new / "report" / "verdicts.json").is_file()
+    assert run.line("device: ")  # once, and by no worker

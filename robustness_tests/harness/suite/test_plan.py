@@ -6,7 +6,7 @@ from harness.classifiers.spec import parse_spec
 from harness.errors import NotMeasured
 from harness.protocols.attacks import Attack
 from harness.suite import plan
-from harness.suite.plan import Forecast, Paces, Task, in_words, lines, passes_of
+from harness.suite.plan import Forecast, Paces, Task, lines, passes_of
 
 SMALL, LARGE, OTHER = (parse_spec(name) for name in ("resnext101_32x8d_wsl", "resnext101_32x16d_wsl", "alexnet"))
 ATTACK = Attack("published", eps=0.06, ladder=(10,))
@@ -48,13 +48,6 @@ def test_of_a_classifier_that_never_ran_it_is_told_by_size(monkeypatch):
     found = paces({(SMALL, "imagenet"): 0.25}, (LARGE, "imagenet"), (OTHER, "imagenet"))
     assert found.of(LARGE, "imagenet") == pytest.approx(1.0)
     assert found.of(OTHER, "imagenet") is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (45, "45 s"), (90, "1.5 min"), (5400, "1.5 h"), (200_000, "2.3 days")]
-)
-def test_times_are_told_in_the_unit_that_fits(seconds, words):
-    assert in_words(seconds) == words
 
 
 def test_a_plan_is_laid_out_in_two_tables():

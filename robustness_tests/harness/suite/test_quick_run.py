@@ -93,6 +93,22 @@ def test_published_figures_are_exact_and_their_images_counted(quick):
     assert entry["interval"] == [entry["value"]] * 2
 
 
+def test_device_and_versions_are_said_without_importing_torch(quick):
+    run, _ = quick
+    assert re.fullmatch(r"device: .*, fp32", run.line("device: "))
+    assert re.fullmatch(r"versions: torch \S+, torchvision \S+, foolbox \S+, numpy \S+", run.line("versions: "))
+    assert run.line("classifiers: ") == "classifiers: 6 of study published, 9 of study miniature"
+
+
+def test_the_last_line_of_the_claims_says_where_the_report_is(quick):
+    run, report = quick
+    claims = next(at for at, line in enumerate(run.lines) if re.fullmatch("=+ claims =+", line))
+    assert [line for line in run.lines if line][-2].startswith("report: ")  # then pytest's own last line
+    assert len(report["verdicts"]) > 0
+    snapshots = [at for at, line in enumerate(run.lines) if "snapshot report summary" in line]
+    assert all(at < claims for at in snapshots)
+
+
 def test_the_verdicts_are_sorted_by_claim(quick):
     _, report = quick
     claims = list(dict.fromkeys(entry["claim"] for entry in report["verdicts"]))

@@ -112,6 +112,33 @@ def test_columns_are_aligned():
     assert len({line.index("< 60") for line in lines[1:]} | {lines[0].index("needs")}) == 1
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_on_a_narrow_terminal_no_line_is_broken_and_nothing_is_lost(width):
+    wide = {"subject": "resnext101_32x16d_wsl", "metric": "imagenet_a_top1_gain", "relation": "48.79 % within 1e-07 %"}
+    lines = summary.table([entry(**wide), entry(**wide, claim="C10", value=0.4567)], width=width)
+    text = [line for line, _ in lines]
+    assert max(map(len, text)) < width
+    assert [line.split()[0] for line in text if not line.startswith(" ")] == ["claim", "C1", "C10"]
+    words = " ".join(text).split()
+    assert words.count("holds") == 2
+    for part in ("45.67", "resnext101_32x16d_wsl", "imagenet_a_top1_gain", "1e-07", "3,750,000"):
+        assert part in words
+
+
+def test_what_a_row_is_about_stays_in_its_first_line():
+    lines = [line for line, _ in summary.table([entry(subject="resnext101_32x16d_wsl")], width=60)]
+    assert lines[2].split() == ["C1", "paper", "mce", "holds", "1/1"]
+    assert lines[3].split()[0] == "resnext101_32x16d_wsl"
+
+
+def test_those_that_fail_for_one_reason_share_a_note():
+    failing = {"verdict": "fails", "margin": -0.1, "expected": "a slip"}
+    lines = summary.table([entry(**failing), entry(**failing, subject="resnext50_32x4d")])
+    assert [line.strip() for line, verdict in lines if verdict == "note"] == [
+        "alexnet, resnext50_32x4d: expected: a slip"
+    ]
+
+
 def test_what_was_not_run_is_told_once_a_reason():
     absent = {"verdict": "not_run", "value": None, "margin": None, "metric": ""}
     lines = summary.table(
@@ -130,7 +157,7 @@ def test_what_was_not_run_is_told_once_a_reason():
     ]
 
 
-@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_notes_are_wrapped_at_the_width_of_the_terminal(width):
     words = [f"word{place}" for place in range(100)]
     lines = summary.table([entry(verdict="not_run", value=None, margin=None, reason=" ".join(words))], width=width)
