@@ -58,6 +58,7 @@ RUN = {
     "python -m harness merge *": "",
     "python -m harness store *": "",
     "python -m harness verdicts *": "",
+    "python -m harness report *": "",
 }
 
 NETWORK = "installs from the network; extras and files are looked up"
