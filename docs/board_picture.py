@@ -1,6 +1,6 @@
 """Takes the picture of the verdict board in the README: python docs/board_picture.py REPORT OUT.png.
 
-REPORT is the folder of a report, of `pytest -m quick` for the README. Needs Chromium, and `pip install -e '.[browser]'`.
+REPORT is the folder of a report of `pytest -m quick`. Needs Chromium, and `pip install -e '.[browser]'`.
 """
 
 import shutil

@@ -400,6 +400,7 @@ def _chart(name: str, title: str, caption: str, alternative: str, draw: Draw, si
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         image = io.BytesIO()
+        figure.set_layout_engine("none")  # it has its layout, which takes as long as drawing
         FigureCanvasAgg(figure)
         figure.savefig(image, format="png", dpi=160, facecolor="white")
     return Chart(name, title, caption, alternative, _inline(text.getvalue(), name, title), image.getvalue())

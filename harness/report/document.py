@@ -142,7 +142,7 @@ _ORDER = ("holds", "undecided", "not_run", "fails")
 
 
 def changes(before: Document, now: Document) -> Changes:
-    """Compare two runs verdict by verdict; a verdict is told by its test, its place in it and its metric."""
+    """Compare two runs verdict by verdict; a verdict is told by its test, and where that has several by its metric."""
     old, new = _keyed(before.verdicts), _keyed(now.verdicts)
     both = [Change(old[key], new[key]) for key in new if key in old]
     flips = [each for each in both if each.before and each.now and each.before["verdict"] != each.now["verdict"]]
@@ -156,10 +156,15 @@ def changes(before: Document, now: Document) -> Changes:
 
 
 def _keyed(verdicts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], Mapping[str, Any]]:
+    """Give each verdict a name that it has in other runs too: its metric is part of it where its test has several.
+
+    Where there is no figure, a verdict may have no metric.
+    """
+    of_test = Counter(entry["test"] for entry in verdicts)
     seen: Counter[tuple[str, str, str]] = Counter()
     found = {}
     for entry in verdicts:
-        key = entry["claim"], entry["test"], entry["metric"]
+        key = entry["claim"], entry["test"], entry["metric"] if of_test[entry["test"]] > 1 else ""
         found[*key, seen[key]] = entry
         seen[key] += 1
     return found

@@ -105,6 +105,12 @@ def test_several_verdicts_of_one_test_are_told_apart(said, entry):
     assert flip.entry["metric"] == "mfr"
 
 
+def test_a_verdict_that_lost_its_figure_is_the_same_verdict(said, entry):
+    found = changes(said(entry()), said(entry(verdict="not_run", metric="", value=None)))
+    assert [each.words for each in found.flips] == ["holds -> not run"]
+    assert [*found.added, *found.gone] == []
+
+
 def test_what_is_asked_in_one_run_only_is_told(said, entry):
     found = changes(said(entry(test="a"), entry(test="b")), said(entry(test="b"), entry(test="c")))
     assert [(each.entry["test"], each.words) for each in found.added] == [("c", "not asked -> holds")]

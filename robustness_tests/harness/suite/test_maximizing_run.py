@@ -41,4 +41,6 @@ def test_it_holds_for_one_and_fails_for_the_other(run):
 def test_the_images_are_drawn_into_the_report(run):
     _, report = run
     drawn = {path.name for path in (report / "figures").iterdir()}
-    assert drawn == {"maximizing-fine_filters.png", "maximizing-coarse_filters.png"}
+    assert {name for name in drawn if name.startswith("maximizing")} == {
+        *("maximizing-fine_filters.png", "maximizing-coarse_filters.png"),
+    }

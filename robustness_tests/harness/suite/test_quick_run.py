@@ -118,7 +118,7 @@ def test_the_verdicts_are_sorted_by_claim(quick):
 def test_a_plain_run_asks_neither_for_data_nor_for_a_quiet_machine(collected):
     names = ids(collected["plain"])
     assert any("[published-" in name for name in names)
-    assert not any("[paper" in name or "/test_bench_" in name for name in names)
+    assert not any("[paper" in name or "/test_bench_" in name.partition("[")[0] for name in names)
     assert re.fullmatch(r"\d+/\d+ tests collected \(\d+ deselected\) in .*", collected["plain"][-1])
 
 
