@@ -38,7 +38,7 @@ def report(options: argparse.Namespace) -> int:
 
     Raises:
         UsageError: It is not said which report.
-        DataError: There is none in that folder, or the claims' tests are not there.
+        DataError: There is none in that folder, there is no such store, or the claims' tests are not there.
     """
     target = options.report or options.folder
     if not target:
@@ -46,6 +46,8 @@ def report(options: argparse.Namespace) -> int:
     given = {option: getattr(options, option.dest) for option in _OPTIONS}
     before = _earlier(options.folder)
     folder = _checkout() if before is None or not Path(before.folder).is_dir() else Path(before.folder)
+    if options.records and not Path(options.records).expanduser().is_dir():
+        raise DataError(f"--records {options.records} is no folder, so there is nothing to judge from; name the store")
     arguments = [*_asked(before, given, options.marks), *(before.selection if before else ())]
     quietly = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
     written = f"--report={Path(target).expanduser().absolute()}"

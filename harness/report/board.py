@@ -105,11 +105,13 @@ class Claim:
     Attributes:
         id: E.g. `C10`.
         statement: What it says: of several tests, what the one with most verdicts says, or the briefest.
+        also: What its other tests say.
         cells: By column's key.
     """
 
     id: str
     statement: str
+    also: tuple[str, ...]
     cells: Mapping[str, Cell]
 
     @property
@@ -189,12 +191,13 @@ def lay_out(entries: Sequence[Entry], people: Mapping[str, Sequence[str]], rerun
 
     Args:
         entries: The verdicts, sorted by claim.
-        people: By study, its classifiers as verdicts call them, from the baseline to the widest.
+        people: By study, in order, its classifiers as verdicts call them, from the baseline to the widest.
         rerun: Arguments of pytest under which a test's id judges it again.
         pins: What is pinned.
     """
     columns: list[Column] = []
-    for study in dict.fromkeys(entry["study"] for entry in entries):
+    asked = {entry["study"] for entry in entries}
+    for study in filter(asked.__contains__, dict.fromkeys((*people, *sorted(asked)))):
         known = list(people.get(study, ()))
         own = [subject for subject in known if any(_is(entry, study, subject) for entry in entries)]
         columns += _columns(study, own)
@@ -236,8 +239,11 @@ def _address(study: str) -> str:
 
 def _claim(name: str, proofs: Mapping[str, Sequence[Proof]], columns: Mapping[str, Column]) -> Claim:
     statements = Counter(proof.entry["statement"] for own in proofs.values() for proof in own)
-    statement = min(statements, key=lambda words: (-statements[words], len(words))).removeprefix(f"{name}: ")
-    return Claim(name, statement, {key: _cell(columns[key], proofs[key]) for key in columns if key in proofs})
+    said = sorted(statements, key=lambda words: (-statements[words], len(words)))
+    first, *others = (words.removeprefix(f"{name}: ") for words in said)
+    return Claim(
+        name, first, tuple(others), {key: _cell(columns[key], proofs[key]) for key in columns if key in proofs}
+    )
 
 
 def _cell(column: Column, proofs: Iterable[Proof]) -> Cell:

@@ -93,10 +93,16 @@ def images_to_verdict(entries: Iterable[Mapping[str, Any]]) -> Chart | None:
         f"{claim}: {_span([entry['images'] for entry in shown if entry['claim'] == claim])}" for claim in claims
     )
     height = max(2.4, 0.19 * len(claims) + 1.1)
+    is_drawn = any(entry["is_drawn"] for entry in shown)
     return _chart(
         "images_to_verdict",
         "Images to each verdict",
-        "On how many images each verdict rests, a row a claim: fewer means that the claim was cheap to decide.",
+        "On how many images each verdict rests, a row a claim"
+        + (
+            ": fewer means that the claim was cheap to decide."
+            if is_drawn
+            else "; --decide looks at as many as it takes."
+        ),
         f"Images by claim. {words}.",
         draw,
         (_SIZE[0], height),
@@ -145,6 +151,15 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
         title, axis = "white-box, eps 0.06", "PGD steps"
     curves = {person: _curve(evidence, person, asked) for person in evidence.people}
     curves = {person: curve for person, curve in curves.items() if curve}
+    if axis == "eps":
+        clean = {person: clean_accuracy(evidence, person) for person in curves}
+        curves = {
+            person: curve if clean[person] is None else {0.0: clean[person] or 0.0, **curve}
+            for person, curve in curves.items()
+        }
+    figures = [evidence.figure(person, quantity) for person in curves for quantity in asked.values()]
+    images = [figure.estimate.images for figure in figures if figure]
+    places = [0.0, *asked] if axis == "eps" else list(asked)
     if not any(evidence.is_own(person) for person in curves):
         return None
     papers = {}
@@ -154,14 +169,12 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
         papers = {person: _curve(published, twin, asked) for person, twin in twins.items() if twin}
     reference = evidence.reference
     beside = _curve(evidence, reference, asked) if reference else {}
+    in_words = {**curves, reference: beside} if reference and beside else curves
 
     def draw(axes: "Axes") -> None:
         for place, (person, curve) in enumerate(curves.items()):
-            known = dict(curve)
-            clean = clean_accuracy(evidence, person)
-            if axis == "eps" and clean is not None:
-                known = {0.0: clean, **known}
-            _line(axes, place, person.label, known)
+            # No line is drawn over a place where nothing is known.
+            _line(axes, place, person.label, {at: curve.get(at, float("nan")) for at in places})
             if paper := papers.get(person):
                 axes.plot(
                     list(paper), [100 * value for value in paper.values()], color=_colour(place), linestyle=":",
@@ -174,7 +187,7 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
             )  # fmt: skip
         axes.set_xlabel(axis)
         axes.set_ylabel("top-1 accuracy in %")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
         axes.grid(alpha=0.25)
         axes.legend(fontsize=6.5)
 
@@ -183,8 +196,8 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
     return _chart(
         f"figure1{part}_{form}_{evidence.study}",
         f"Figure 1{part}: {title} ({form} form)",
-        f"Accuracy over {axis}, study {evidence.study}.{at_zero}{dotted}",
-        _in_words({person.label: curve for person, curve in curves.items()}, axis),
+        f"Accuracy over {axis}, study {evidence.study}. Each point rests on {_span(images)} images.{at_zero}{dotted}",
+        _in_words({person.label: curve for person, curve in in_words.items()}, axis),
         draw,
         _SIZE,
     )

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import recorded
 from harness.classifiers.spec import parse_spec
 from harness.errors import HarnessError, NotMeasured, UsageError
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.scores import Sample
 from harness.studies.live import LiveStudy
-from harness.studies.published import AS_PUBLISHED
+from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import IMAGENET_TOP1, MCE, MFR, Quantity
-from harness.studies.study import BASELINE, WSL, Study, quoted
+from harness.studies.study import BASELINE, WSL, Study, is_quoted, quoted
 from harness.verdicts.rules import Figure
 
 ADVERSARIAL = "Denoising (ResNet-152)"
@@ -108,8 +109,10 @@ def gather(study: Study, quantities: Iterable[Quantity]) -> Evidence:
     everyone = [*people, *([evidence.reference] if evidence.reference else [])]
     for person in everyone:
         for quantity in quantities:
+            # What the paper quotes of clean accuracy is no figure beside itself: an independent measurement is.
+            give = study.exact if study.name == PublishedStudy.name and quantity == IMAGENET_TOP1 else study.figure
             with suppress(HarnessError):
-                evidence.figures[person.subject, quantity.key] = study.figure(quantity, person.subject)
+                evidence.figures[person.subject, quantity.key] = give(quantity, person.subject)
     for person in people:
         who = person.subject
         if person.subject == AS_PUBLISHED:
@@ -141,6 +144,12 @@ def clean_accuracy(evidence: Evidence, person: Person) -> float | None:
     """Give a classifier's accuracy on unperturbed photographs; None where it is not known."""
     figure = evidence.figure(person, IMAGENET_TOP1)
     return figure.estimate.value if figure else None
+
+
+def quoted_rows() -> list[Person]:
+    """Give the rows that the paper's tables quote from others, which claims hold its classifiers against."""
+    rows = dict.fromkeys(row for row, _, _ in recorded.table("paper_tables") if is_quoted(row))
+    return [Person(row, row, row) for row in rows]
 
 
 def _people(study: Study) -> tuple[Person, ...]:

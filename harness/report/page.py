@@ -112,34 +112,41 @@ def write(
 def forms_sentences(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say which claims come out otherwise in the standard form of an attack than in the published one.
 
-    A line a study: of the claims that were asked in both forms of the same classifiers.
+    A line a study, of the verdicts that were asked in both forms: by the same test, of the same classifier and eps.
     """
-    found: dict[str, dict[str, dict[str, set[str]]]] = {}
+    found: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for entry in entries:
         is_attack = entry["metric"].startswith(("whitebox_accuracy", "transfer_accuracy"))
         if is_attack and entry["claim"].startswith("C") and entry["verdict"] != "not_run":
             form = "standard" if entry["metric"].endswith("_standard") else "published"
-            forms = found.setdefault(entry["study"], {}).setdefault(entry["claim"], {})
-            forms.setdefault(form, set()).add(entry["verdict"])
+            same = found.setdefault(entry["study"], {}).setdefault(entry["claim"], {})
+            same.setdefault(_without_form(entry), {})[form] = entry["verdict"]
     lines = []
     for study, claims in found.items():
-        both = {claim: forms for claim, forms in claims.items() if len(forms) == 2}
+        both = {claim: [forms for forms in same.values() if len(forms) == 2] for claim, same in claims.items()}
+        both = {claim: pairs for claim, pairs in both.items() if pairs}
         if not both:
             continue
         depend = [
-            f"{claim} ({_words(forms['published'])} in the published form, {_words(forms['standard'])} in the standard)"
-            for claim, forms in both.items()
-            if forms["published"] != forms["standard"]
+            f"{claim} ({differing} of {len(pairs)} verdicts)"
+            for claim, pairs in both.items()
+            if (differing := sum(forms["published"] != forms["standard"] for forms in pairs))
         ]
-        alike = [claim for claim, forms in both.items() if forms["published"] == forms["standard"]]
-        told = [f"the form decides {'; '.join(depend)}"] if depend else []
+        alike = [
+            claim for claim, pairs in both.items() if all(forms["published"] == forms["standard"] for forms in pairs)
+        ]
+        told = [f"the form of the attack decides {', '.join(depend)}"] if depend else []
         told += [f"alike in both: {', '.join(alike)}"] if alike else []
         lines.append(f"{study}: {'; '.join(told)}.")
     return lines
 
 
-def _words(verdicts: set[str]) -> str:
-    return " and ".join(sorted(verdict.replace("_", " ") for verdict in verdicts))
+def _without_form(entry: Mapping[str, Any]) -> str:
+    """Name a verdict alike in both forms of its attack: by its test, its parameters and whom it is about."""
+    test, _, parameters = entry["test"].partition("[")
+    case = parameters.removesuffix("]").removeprefix(entry["study"])
+    kept = [part for part in case.split("-") if part not in ("published", "standard")]
+    return f"{test} {entry['subject']} {entry['quantity'].replace('_standard', '') or '-'.join(kept)}"
 
 
 def parts_of(folder: Path, studies: Sequence[Study]) -> list[Part]:

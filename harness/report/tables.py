@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.files import put_whole
-from harness.report.evidence import Evidence, Person
+from harness.report.evidence import Evidence, Person, quoted_rows
+from harness.studies.published import PublishedStudy
 from harness.studies.quantities import (
     AURRA,
     EPSILONS,
@@ -197,11 +198,20 @@ def forms_table(evidence: Evidence) -> Table | None:
 def lay_out(evidence: Evidence, number: str, title: str, columns: Sequence[Column]) -> Table:
     """Lay figures of a study's classifiers out as a table, without columns and rows of which nothing is known.
 
-    Without any, where nothing is known but of who was recorded.
+    Without any, where nothing is known but of who was recorded. The published study has the rows too that the paper
+    quotes from others.
     """
-    kept = [each for each in columns if any(evidence.figure(person, each.quantity) for person in evidence.people)]
+    kept = [
+        each
+        for each in columns
+        if any(
+            evidence.figure(person, each.quantity) or evidence.printed(person, each.quantity) is not None
+            for person in evidence.people
+        )
+    ]
     rows = []
-    for person in evidence.people:
+    quoted = quoted_rows() if evidence.study == PublishedStudy.name else []
+    for person in (*evidence.people, *quoted):
         cells = tuple(
             Cell(
                 each.quantity,
@@ -211,7 +221,7 @@ def lay_out(evidence: Evidence, number: str, title: str, columns: Sequence[Colum
             )
             for each in kept
         )
-        if any(cell.figure for cell in cells):
+        if any(cell.figure or (person in quoted and cell.printed is not None) for cell in cells):
             rows.append(Row(person, cells))
     if not any(evidence.is_own(row.person) and any(cell.figure for cell in row.cells) for row in rows):
         rows = []

@@ -388,7 +388,7 @@ class SuiteSession:
         from harness.report import board, page
 
         now = datetime.now().astimezone()
-        asked = dict.fromkeys(entry["study"] for entry in entries)
+        asked = sorted({entry["study"] for entry in entries}, key=lambda name: (name != PUBLISHED, name))
         said = document.Document(
             self._command, self._environment(entries, now), entries, self._again, self._selection, str(self._folder)
         )

@@ -108,7 +108,13 @@ def error_rates(entries: Sequence[Entry], alpha: float) -> str:
 
 def changed(changes: Changes, since: str) -> list[str]:
     """Say which verdicts are other ones than in an earlier run, those first that got worse."""
-    lines = [f"since {since}: {len(changes.flips)} verdicts are other ones, {len(changes.moves)} rest on other values"]
+    counts = {
+        "other verdicts": changes.flips,
+        "same verdict on another value": changes.moves,
+        "not asked before": changes.added,
+        "not asked any more": changes.gone,
+    }
+    lines = [f"since {since}: " + ", ".join(f"{words} {len(found)}" for words, found in counts.items())]
     for change in changes.flips:
         entry = change.entry
         named = ", ".join(filter(None, (entry["study"], _label(entry["subject"]), entry["metric"])))

@@ -37,7 +37,7 @@ def written(tmp_path_factory, run_suite):
     path.write_text(json.dumps(earlier))
     run = run_suite(*asked, f"--report={folder / 'report'}", f"--compare={folder / 'earlier'}", *files)
     assert run.code == 1
-    assert "1 verdicts are other ones" in run.line("since ")
+    assert "other verdicts 1, same verdict on another value 0, not asked before " in run.line("since ")
     assert run.line("report: ") == f"report: {folder / 'report' / 'index.html'}"
     return folder / "report"
 

@@ -47,9 +47,10 @@ def test_what_is_said_anew_takes_the_place_of_what_was_asked(reported, tmp_path)
     copied = tmp_path / "copied"
     shutil.copytree(reported / "report", copied)
     empty = tmp_path / "empty"
+    empty.mkdir()
     assert main(["report", str(copied), f"--records={empty}", f"--compare={reported / 'report'}"]) == 0
     assert {entry["verdict"] for entry in verdicts(copied)} == {"not_run"}
-    assert not empty.exists()
+    assert list(empty.iterdir()) == []
     page = (copied / "index.html").read_text(encoding="utf-8")
     assert f"Verdicts that are other ones ({len(verdicts(copied))})" in page
 
@@ -59,6 +60,11 @@ def test_what_is_said_anew_takes_the_place_of_what_was_asked(reported, tmp_path)
     [
         ([], 2, "name a report to draw again, or --report DIR for a new one"),
         (["{tmp}"], 1, "is no report, for it has no verdicts.json; draw a new one with --report="),
+        (
+            ["--report={tmp}/new", "--records={tmp}/nowhere"],
+            1,
+            "nowhere is no folder, so there is nothing to judge from",
+        ),
         (["--frobnicate"], 2, "unrecognized arguments: --frobnicate"),
     ],
 )
