@@ -60,13 +60,16 @@ def _evidence(entry: Mapping[str, Any]) -> dict[str, str]:
     def text(number: float) -> str:
         return in_unit(number, percent=entry["percent"])
 
-    low, high = entry["interval"]
+    interval = ""
+    if entry["interval"]:
+        low, high = entry["interval"]
+        interval = "exact" if low == high else f"{text(low)} to {text(high)}, at error rate {entry['alpha']:g}"
     found = {
         "subject": entry["subject"],
         "metric": entry["metric"],
         "value": text(entry["value"]),
         "needs": entry["relation"],
-        "interval": "exact" if low == high else f"{text(low)} to {text(high)}, at error rate {entry['alpha']:g}",
+        "interval": interval,
         "images": f"{entry['images']:,}" if entry["images"] else "as published",
         "protocol": entry["protocol"],
         "because": entry["reason"],
