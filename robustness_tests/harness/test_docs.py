@@ -269,7 +269,7 @@ def test_commands_of_blocks_do_what_they_say(command, clone):
         row = row_of(command, RUN)
         assert row is not None, f"{command} is neither in RUN nor in PARSED"
         ran = run(clone, command, RUN[row])
-        if command.startswith("pytest"):
+        if command.startswith(("pytest", "python -m harness report ")):  # which judges too
             require_answers(ran)
         else:
             assert ran.code == 0, ran.out
