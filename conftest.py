@@ -182,10 +182,13 @@ def pytest_runtest_makereport(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the claims table after everything else, and write the report."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
+    """Show the claims table after everything else, and write the report: of a run that was stopped without its page."""
     session = config.stash[SESSION]
     width = layout.width_of(terminalreporter)
+    is_stopped = exitstatus == pytest.ExitCode.INTERRUPTED
 
     def say(text: str, **markup: bool) -> None:
         for line in layout.folded(text, width, layout.INDENT):
@@ -203,7 +206,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for notice in dict.fromkeys((*summary.notices(reports), *session.notices(entries))):
         say(notice, yellow=True)
     try:
-        for line in (*session.write_changed(entries), *session.write_report(entries)):
+        for line in (*session.write_changed(entries), *session.write_report(entries, is_stopped=is_stopped)):
             terminalreporter.line(line)
     except HarnessError as error:
         terminalreporter.line(str(error), red=True)

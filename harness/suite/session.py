@@ -377,8 +377,10 @@ class SuiteSession:
             lines.append("changed: --report DIR lists these images, worst first")
         return lines
 
-    def write_report(self, entries: list[dict[str, Any]]) -> list[str]:
+    def write_report(self, entries: list[dict[str, Any]], *, is_stopped: bool = False) -> list[str]:
         """Write the report, if one was asked for and there are verdicts; gives what to say of it, its page last.
+
+        Of a run that was stopped the page, which takes seconds, is left for who asks for it.
 
         Raises:
             HarnessError: It can't be written, or what it is to be compared with can't be read.
@@ -393,7 +395,9 @@ class SuiteSession:
             self._command, self._environment(entries, now), entries, self._again, self._selection, str(self._folder)
         )
         earlier = document.read(self._earlier) if self._earlier else None
-        said.write(self.report)  # whatever becomes of the page
+        path = said.write(self.report)  # whatever becomes of the page
+        if is_stopped:
+            return [f"report: {path}; python -m harness report {shlex.quote(str(self.report))} draws its page"]
         studies = [self._reading(name) for name in asked]
         parts = page.parts_of(self.report, studies)
         said = replace(said, environment={**said.environment, "records": self._read_by(studies)})
