@@ -75,9 +75,8 @@ def _asked(before: Document | None, given: dict[Option, Any], marks: str | None)
     if marks or not before:
         arguments = ["-m", marks or _marks(said), *(arguments[2:] if before else ())]
     for option, value in said.items():
-        for each in value if option.repeatable else [value]:
-            text = str(Path(each).expanduser().absolute()) if option.dest in _PATHS else each
-            arguments.append(f"{option.flag}={text}")
+        is_path = option.dest in _PATHS  # none of which is repeatable
+        arguments += option.typed(Path(value).expanduser().absolute() if is_path else value)
     return arguments
 
 

@@ -121,6 +121,12 @@ def describe(name: str, roots: DataRoots) -> str:
     return f"imagenet ({sum(entry.is_dir() for entry in val.iterdir())} of 1000 classes)"
 
 
+def describe_all(roots: DataRoots) -> dict[str, str]:
+    """Describe every benchmark, by name; empty where its folder is not there."""
+    folders = {name: roots.folder(name) for name in BENCHMARKS}
+    return {name: describe(name, roots) if folder and folder.is_dir() else "" for name, folder in folders.items()}
+
+
 def open_benchmark(name: str, roots: DataRoots) -> Dataset:
     """List and validate a benchmark's images; nothing is decoded yet.
 

@@ -77,6 +77,14 @@ class Spec:
         return re.sub(r"[^A-Za-z0-9._@-]+", "_", name + weights)
 
 
+def label_of(subject: str) -> str:
+    """Give the label of whom verdicts call by a spec; rows that the paper quotes stay as they are."""
+    try:
+        return parse_spec(subject).label
+    except UsageError:
+        return subject
+
+
 def parse_spec(text: str) -> Spec:
     """Read a spec.
 

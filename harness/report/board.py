@@ -1,18 +1,18 @@
 """The verdict board: claims by classifiers by studies, and the evidence behind each of its cells."""
 
 import re
-import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from harness import pinfile
+from harness.classifiers.spec import label_of
 from harness.errors import DataError
-from harness.report.evidence import label_of
-from harness.verdicts.rules import in_unit
+from harness.report.document import asking_again
+from harness.verdicts.rules import in_unit, interval_in_words
 
 Entry = Mapping[str, Any]
 
@@ -179,9 +179,9 @@ class Pins:
                 pins.found.setdefault(name, []).append((match[1] if match else "", pin))
         return pins
 
-    def of(self, entry: Entry) -> Mapping[str, Any] | None:
-        """Find the pin of the figure that a verdict is about; None for none."""
-        whose = f"{entry['study']}-{label_of(entry['subject'])}"
+    def of(self, entry: Entry, label: str) -> Mapping[str, Any] | None:
+        """Find the pin of the figure that a verdict is about, by its classifier's label; None for none."""
+        whose = f"{entry['study']}-{label}"
         same = self.found.get(entry["quantity"] or entry["metric"], [])
         return next((pin for parameters, pin in same if f"{parameters}-".startswith(f"{whose}-")), None)
 
@@ -196,12 +196,13 @@ def lay_out(entries: Sequence[Entry], people: Mapping[str, Sequence[str]], rerun
         pins: What is pinned.
     """
     columns: list[Column] = []
-    asked = {entry["study"] for entry in entries}
+    asked: dict[str, set[str]] = {}
+    for entry in entries:
+        asked.setdefault(entry["study"], set()).add(entry["subject"])
     for study in filter(asked.__contains__, dict.fromkeys((*people, *sorted(asked)))):
-        known = list(people.get(study, ()))
-        own = [subject for subject in known if any(_is(entry, study, subject) for entry in entries)]
+        own = list(filter(asked[study].__contains__, people.get(study, ())))
         columns += _columns(study, own)
-        if any(entry["study"] == study and entry["subject"] not in own for entry in entries):
+        if asked[study].difference(own):
             columns.append(Column(study, "", OTHERS, OTHERS, f"{_address(study)}-{OTHERS}"))
     where = {(column.study, column.subject): column for column in columns}
     topics: dict[str, dict[str, dict[str, list[Proof]]]] = {}
@@ -216,10 +217,6 @@ def lay_out(entries: Sequence[Entry], people: Mapping[str, Sequence[str]], rerun
         for title, claims in topics.items()
     ]
     return Board(tuple(columns), tuple(laid_out))
-
-
-def _is(entry: Entry, study: str, subject: str) -> bool:
-    return (entry["study"], entry["subject"]) == (study, subject)
 
 
 def _columns(study: str, subjects: Sequence[str]) -> list[Column]:
@@ -266,21 +263,16 @@ def _proof(entry: Entry, rerun: Sequence[str], pins: Pins) -> Proof:
         return in_unit(number, percent=entry["percent"])
 
     label = label_of(entry["subject"])
-    low_high = entry["interval"]
-    interval = "none: it is not known how far the value may be off"
-    if low_high:
-        is_exact = low_high[0] == low_high[1]
-        rate = f", at error rate {entry['alpha']:g}"
-        interval = "exact" if is_exact else f"{text(low_high[0])} to {text(low_high[1])}{rate}"
+    interval = interval_in_words(entry["interval"], percent=entry["percent"], alpha=entry["alpha"])
     return Proof(
         entry,
         _name(entry, label),
         label,
         "" if entry["value"] is None else text(entry["value"]),
         entry["relation"],
-        interval,
-        _pinned(entry, pins, text),
-        f"pytest {shlex.join([*rerun, entry['test']])}",
+        interval or "none: it is not known how far the value may be off",
+        _pinned(entry, pins.of(entry, label), text),
+        asking_again(rerun, entry["test"]),
     )
 
 
@@ -292,9 +284,8 @@ def _name(entry: Entry, label: str) -> str:
     return case or entry["metric"] or "all"
 
 
-def _pinned(entry: Entry, pins: Pins, text: Any) -> str:
-    pin = pins.of(entry) if entry["value"] is not None else None
-    if pin is None:
+def _pinned(entry: Entry, pin: Mapping[str, Any] | None, text: Callable[[float], str]) -> str:
+    if pin is None or entry["value"] is None:
         return ""
     words = f"{text(pin['value'])} ± {text(pin['tolerance'])} on {pin['images']:,} images"
     if pin["images"] != entry["images"]:

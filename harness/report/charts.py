@@ -152,15 +152,11 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
     curves = {person: _curve(evidence, person, asked) for person in evidence.people}
     curves = {person: curve for person, curve in curves.items() if curve}
     if axis == "eps":
-        clean = {person: clean_accuracy(evidence, person) for person in curves}
-        curves = {
-            person: curve if clean[person] is None else {0.0: clean[person] or 0.0, **curve}
-            for person, curve in curves.items()
-        }
+        curves = {person: _from_clean(evidence, person, curve) for person, curve in curves.items()}
     figures = [evidence.figure(person, quantity) for person in curves for quantity in asked.values()]
     images = [figure.estimate.images for figure in figures if figure]
     places = [0.0, *asked] if axis == "eps" else list(asked)
-    if not any(evidence.is_own(person) for person in curves):
+    if not any(person.is_own for person in curves):
         return None
     papers = {}
     if published and published is not evidence and form == "published":
@@ -206,6 +202,12 @@ def _figure1(evidence: Evidence, published: Evidence | None, form: str, part: st
 def _curve(evidence: Evidence, person: Person, asked: Mapping[float, Quantity]) -> dict[float, float]:
     found = {at: evidence.figure(person, quantity) for at, quantity in asked.items()}
     return {at: figure.estimate.value for at, figure in found.items() if figure}
+
+
+def _from_clean(evidence: Evidence, person: Person, curve: dict[float, float]) -> dict[float, float]:
+    """Let a curve over eps begin with clean accuracy, where that is known."""
+    clean = clean_accuracy(evidence, person)
+    return curve if clean is None else {0.0: clean, **curve}
 
 
 def _by_corruption(evidence: Evidence) -> Chart | None:

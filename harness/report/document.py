@@ -1,6 +1,7 @@
 """`verdicts.json`: what a run said, for programs, for the page, and for runs that come after."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,16 @@ class Document:
         }
         put_whole(path, json.dumps(document, indent=1, allow_nan=False).encode())
         return path
+
+
+def asking_again(options: Sequence[str], test: str) -> str:
+    """Give the command that judges a test again.
+
+    Args:
+        options: Of a document.
+        test: The test's id.
+    """
+    return shlex.join(["pytest", *options, test])
 
 
 def read(folder: Path) -> Document:

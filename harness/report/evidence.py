@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import recorded
-from harness.classifiers.spec import parse_spec
-from harness.errors import HarnessError, NotMeasured, UsageError
+from harness.classifiers.spec import label_of
+from harness.errors import HarnessError, NotMeasured
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.scores import Sample
 from harness.studies.live import LiveStudy
@@ -40,6 +40,11 @@ class Person:
     def is_the_papers(self) -> bool:
         """Whether it is the paper's own classifier, so that its figures and the printed ones are of one thing."""
         return self.subject == self.plays
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of the study's, and not a recorded one that others are compared with."""
+        return self.subject != AS_PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,6 @@ class Evidence:
         """Give a classifier's figure; None where there is none."""
         return self.figures.get((person.subject, quantity.key))
 
-    def is_own(self, person: Person) -> bool:
-        """Whether a classifier is one of the study's, and not a recorded one that others are compared with."""
-        return person.subject != AS_PUBLISHED
-
     def printed(self, person: Person, quantity: Quantity) -> float | None:
         """Give what the paper prints of whom a classifier plays; None where it prints nothing."""
         if not (person.plays and _is_printed_form(quantity)):
@@ -113,10 +114,8 @@ def gather(study: Study, quantities: Iterable[Quantity]) -> Evidence:
             give = study.exact if study.name == PublishedStudy.name and quantity == IMAGENET_TOP1 else study.figure
             with suppress(HarnessError):
                 evidence.figures[person.subject, quantity.key] = give(quantity, person.subject)
-    for person in people:
+    for person in filter(lambda each: each.is_own, people):
         who = person.subject
-        if person.subject == AS_PUBLISHED:
-            continue
         if _has(evidence, person, MCE):
             with suppress(HarnessError):
                 evidence.corruption_errors[who] = study.corruption_errors(who)
@@ -130,14 +129,6 @@ def gather(study: Study, quantities: Iterable[Quantity]) -> Evidence:
                 sample = study.sample("imagenet-a", who)
                 evidence.confidences[who] = Confidences(sample["confidence"], sample["correct"])
     return evidence
-
-
-def label_of(subject: str) -> str:
-    """Give a short name for whom verdicts call by a spec; rows that the paper quotes stay as they are."""
-    try:
-        return parse_spec(subject).label
-    except UsageError:
-        return subject
 
 
 def clean_accuracy(evidence: Evidence, person: Person) -> float | None:

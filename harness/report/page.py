@@ -7,16 +7,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.classifiers.spec import label_of
 from harness.files import put_whole
 from harness.report import charts
 from harness.report.board import MARKS, Board, Pins, lay_out
 from harness.report.charts import Chart
-from harness.report.document import Changes, Document, changes, remember
-from harness.report.evidence import Evidence, gather, label_of
+from harness.report.document import Changes, Document, remember
+from harness.report.evidence import Evidence, gather
 from harness.report.pictures import Maximized, Stimuli, draw_stimuli, maximizing, stimuli
 from harness.report.tables import SHOWN, Table, forms_table, tables_of, write_tables
 from harness.studies.live import LiveStudy
-from harness.studies.published import AS_PUBLISHED, PublishedStudy
+from harness.studies.published import PublishedStudy
 from harness.studies.study import Study
 from harness.verdicts.rules import in_unit
 
@@ -59,7 +60,8 @@ def write(
     pins: Pins,
     now: datetime,
     error_rates: str = "",
-    compared_with: tuple[str, Document] | None = None,
+    changes: Changes | None = None,
+    compared_with: str = "",
 ) -> Path:
     """Write the page with its tables and figures, and remember the run.
 
@@ -70,7 +72,8 @@ def write(
         pins: What is pinned.
         now: The time.
         error_rates: How often verdicts from drawn images may be wrong.
-        compared_with: An earlier run, with what it is called.
+        changes: What changed since an earlier run; None where it is compared with none.
+        compared_with: What that run is called.
 
     Returns:
         The page.
@@ -84,7 +87,6 @@ def write(
     found = [chart for chart in across if chart]
     people = {part.evidence.study: [person.subject for person in part.evidence.people] for part in parts}
     board = lay_out(document.verdicts, people, document.options, pins)
-    told = changes(compared_with[1], document) if compared_with else None
     shown = [part for part in parts if not part.is_empty]
     for part in shown:
         for each in part.stimuli:
@@ -100,8 +102,8 @@ def write(
         charts=found,
         forms=forms_sentences(document.verdicts),
         error_rates=error_rates,
-        changes=told,
-        compared_with=compared_with[0] if compared_with else "",
+        changes=changes,
+        compared_with=compared_with,
         now=now,
         changed=_changed(folder),
     )
@@ -166,7 +168,7 @@ def parts_of(folder: Path, studies: Sequence[Study]) -> list[Part]:
         evidence = evidences[study.name]
         pictures: dict[str, Any] = {}
         if isinstance(study, LiveStudy):
-            people = [person for person in evidence.people if person.subject != AS_PUBLISHED]
+            people = [person for person in evidence.people if person.is_own]
             pictures["maximized"] = maximizing(study, people, folder / "figures")
             pictures["stimuli"] = stimuli(study, people)
         parts.append(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from harness.benchmarks.classes import class_names
-from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import read_image
 from harness.errors import HarnessError
 from harness.figures import draw_maximizing_images
@@ -51,14 +50,12 @@ class Stimulus:
     """A cue-conflict image and what a classifier takes it for, among all 1000 classes.
 
     Attributes:
-        name: Of its file, without suffix.
         shape: The category of its shape.
         texture: The category of its texture.
         png: The image, small.
         guesses: The five classes with the largest logits, largest first.
     """
 
-    name: str
     shape: str
     texture: str
     png: bytes
@@ -109,13 +106,11 @@ def stimuli(study: LiveStudy, people: Sequence[Person]) -> list[Stimuli]:
             continue
         dataset = study.dataset(SHAPE_BIAS.benchmark)
         rows = np.flatnonzero(columns["shape"] != columns["texture"])[:STIMULI]
-        paths = {str(dataset.images[place]): place for place in range(len(dataset.images))}
         shown = tuple(
             Stimulus(
-                Path(str(columns["image"][row])).stem,
                 str(columns["shape"][row]),
                 str(columns["texture"][row]),
-                _small(dataset, paths[str(columns["image"][row])]),
+                _small(dataset.root / str(columns["image"][row])),
                 _guesses(columns["top5"][row], str(columns["shape"][row]), str(columns["texture"][row])),
             )
             for row in rows
@@ -195,11 +190,11 @@ def _guesses(top5: np.ndarray, shape: str, texture: str) -> tuple[Guess, ...]:
     )
 
 
-def _small(dataset: Dataset, place: int) -> bytes:
+def _small(path: Path) -> bytes:
     """Give an image as a PNG of at most 200 pixels a side; small ones are enlarged by whole pixels."""
     from PIL import Image
 
-    image, _ = read_image(dataset.path(place))
+    image, _ = read_image(path)
     times = max(1, _SIDE // max(image.size))
     if times > 1:
         image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)

@@ -223,7 +223,7 @@ def lay_out(evidence: Evidence, number: str, title: str, columns: Sequence[Colum
         )
         if any(cell.figure or (person in quoted and cell.printed is not None) for cell in cells):
             rows.append(Row(person, cells))
-    if not any(evidence.is_own(row.person) and any(cell.figure for cell in row.cells) for row in rows):
+    if not any(row.person.is_own and any(cell.figure for cell in row.cells) for row in rows):
         rows = []
     name = number.lower().replace(" ", "_").replace("table_", "table")
     return Table(name, number, title, evidence.study, tuple(kept), tuple(rows))

@@ -7,7 +7,7 @@ import pytest
 
 from harness.suite import layout
 from harness.suite.claims import PROPERTY, ClaimFails
-from harness.verdicts.rules import Verdict, in_unit
+from harness.verdicts.rules import Verdict, in_unit, interval_in_words
 
 # What asks for pytest's own account of a failed assertion.
 _OWN_ACCOUNT = ("long", "native")
@@ -57,19 +57,12 @@ def _words(item: pytest.Item, entry: Mapping[str, Any], again: str, own: str) ->
 
 
 def _evidence(entry: Mapping[str, Any]) -> dict[str, str]:
-    def text(number: float) -> str:
-        return in_unit(number, percent=entry["percent"])
-
-    interval = ""
-    if entry["interval"]:
-        low, high = entry["interval"]
-        interval = "exact" if low == high else f"{text(low)} to {text(high)}, at error rate {entry['alpha']:g}"
     found = {
         "subject": entry["subject"],
         "metric": entry["metric"],
-        "value": text(entry["value"]),
+        "value": in_unit(entry["value"], percent=entry["percent"]),
         "needs": entry["relation"],
-        "interval": interval,
+        "interval": interval_in_words(entry["interval"], percent=entry["percent"], alpha=entry["alpha"]),
         "images": f"{entry['images']:,}" if entry["images"] else "as published",
         "protocol": entry["protocol"],
         "because": entry["reason"],

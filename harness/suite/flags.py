@@ -39,6 +39,12 @@ class Option:
         """The name of the value once parsed."""
         return self.flag.removeprefix("--").replace("-", "_")
 
+    def typed(self, value: Any) -> list[str]:
+        """Give the arguments that say a value: a switch's alone, of what is repeatable one each."""
+        if value is True:
+            return [self.flag]
+        return [f"{self.flag}={each}" for each in (value if self.repeatable else [value])]
+
     def keywords(self) -> dict[str, Any]:
         """Give the keyword arguments that argparse and pytest take alike."""
         if not self.metavar:
@@ -162,10 +168,7 @@ def arguments(get: Callable[[Option], Any], *, without: Container[str], marks: s
         value = get(option)
         if option.dest in without or value in (None, False, [], option.default):
             continue
-        if value is True:
-            found.append(option.flag)
-        else:
-            found += [f"{option.flag}={each}" for each in (value if option.repeatable else [value])]
+        found += option.typed(value)
     return found
 
 

@@ -3,7 +3,7 @@
 By what is cheap to learn: `pytest --collect-only` says it too, and imports neither torch nor pyarrow.
 """
 
-from harness.benchmarks.catalog import BENCHMARKS, describe
+from harness.benchmarks.catalog import describe_all
 from harness.engines.gpus import gpu_models
 from harness.engines.settings import Settings, default_workers
 from harness.errors import RecordsError
@@ -52,12 +52,10 @@ def device(settings: Settings, torch: str) -> str:
 
 def data(request: Request) -> str:
     """Say where data is looked for, which benchmarks are there and which are not."""
-    roots = request.roots
-    folders = {name: roots.folder(name) for name in BENCHMARKS}
-    found = [name for name, folder in folders.items() if folder and folder.is_dir()]
-    there = ", ".join(describe(name, roots) for name in found) or "nothing"
-    missing = ", ".join(name for name in folders if name not in found) or "nothing"
-    return f"{roots.root or 'not given'}; found {there}; missing {missing}"
+    described = describe_all(request.roots)
+    there = ", ".join(filter(None, described.values())) or "nothing"
+    missing = ", ".join(name for name, words in described.items() if not words) or "nothing"
+    return f"{request.roots.root or 'not given'}; found {there}; missing {missing}"
 
 
 def store(request: Request) -> str:

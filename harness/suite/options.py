@@ -369,14 +369,14 @@ def check_writable(flag: str, folder: Path) -> None:
         raise UsageError(f"{flag} {folder}: can't be written; name another folder")
 
 
-def check_report(folder: Path) -> None:
-    """See that a folder holds an earlier report, before anything dear is done.
+def read_earlier(folder: str) -> document.Document:
+    """Read an earlier report to compare with, before anything dear is done.
 
     Raises:
         UsageError: It holds none that can be read.
     """
     try:
-        document.read(folder)
+        return document.read(Path(folder))
     except DataError as error:
         raise UsageError(f"--compare {folder}: {error}") from None
 

@@ -16,7 +16,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from harness import changed, likeness, references
-from harness.benchmarks.catalog import BENCHMARKS, describe
+from harness.benchmarks.catalog import describe_all
 from harness.classifiers.spec import Spec, parse_spec
 from harness.classifiers.tensors import differences
 from harness.engines.settings import default_workers
@@ -99,11 +99,11 @@ class SuiteSession:
         self.report = Path(named["report"]).expanduser() if named["report"] else None
         if self.report and not hasattr(config, "workerinput"):
             options.check_writable("--report", self.report)
-        self._earlier = Path(named["compare"]).expanduser() if named["compare"] else None
-        if self._earlier and not self.report:
+        self._compared_with = str(Path(named["compare"]).expanduser()) if named["compare"] else ""
+        if self._compared_with and not self.report:
             raise UsageError("--compare is told in a report; add --report DIR")
-        if self._earlier and not hasattr(config, "workerinput"):
-            options.check_report(self._earlier)
+        is_told = self._compared_with and not hasattr(config, "workerinput")
+        self._earlier = options.read_earlier(self._compared_with) if is_told else None
         self._begun = datetime.now().astimezone()
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         self._folder, self._root = config.invocation_params.dir, config.rootpath
@@ -231,7 +231,7 @@ class SuiteSession:
 
     def again(self, item: pytest.Item) -> str:
         """Give the command that asks one test again."""
-        return shlex.join(["pytest", *self._again, item.nodeid])
+        return document.asking_again(self._again, item.nodeid)
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Note what the selected tests will ask of which classifier."""
@@ -383,7 +383,7 @@ class SuiteSession:
         Of a run that was stopped the page, which takes seconds, is left for who asks for it.
 
         Raises:
-            HarnessError: It can't be written, or what it is to be compared with can't be read.
+            HarnessError: It can't be written.
         """
         if not (self.report and entries):
             return []
@@ -394,7 +394,6 @@ class SuiteSession:
         said = document.Document(
             self._command, self._environment(entries, now), entries, self._again, self._selection, str(self._folder)
         )
-        earlier = document.read(self._earlier) if self._earlier else None
         path = said.write(self.report)  # whatever becomes of the page
         if is_stopped:
             return [f"report: {path}; python -m harness report {shlex.quote(str(self.report))} draws its page"]
@@ -402,6 +401,7 @@ class SuiteSession:
         parts = page.parts_of(self.report, studies)
         said = replace(said, environment={**said.environment, "records": self._read_by(studies)})
         said.write(self.report)
+        changes = document.changes(self._earlier, said) if self._earlier else None
         path = page.write(
             self.report,
             said,
@@ -409,17 +409,16 @@ class SuiteSession:
             pins=board.Pins.read(self._root / "snapshots"),
             now=now,
             error_rates=summary.error_rates(entries, self.request.alpha),
-            compared_with=(str(self._earlier), earlier) if earlier else None,
+            changes=changes,
+            compared_with=self._compared_with,
         )
-        told = summary.changed(document.changes(earlier, said), str(self._earlier)) if earlier else []
+        told = summary.changed(changes, self._compared_with) if changes else []
         return [*told, f"report: {path}"]
 
     def _environment(self, entries: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
         """Say what verdicts rest on beside their figures: versions, settings, data, time."""
-        settings, roots = self.request.settings, self.request.roots
+        settings = self.request.settings
         live = any(entry["study"] in self.named_studies and entry["value"] is not None for entry in entries)
-        folders = {name: roots.folder(name) for name in BENCHMARKS}
-        there = [name for name, folder in folders.items() if folder and folder.is_dir()]
         return {
             **summary.versions(),
             "platform": platform.platform(),
@@ -430,7 +429,7 @@ class SuiteSession:
             "began": self._begun.isoformat(timespec="seconds"),
             "seconds": round((now - self._begun).total_seconds(), 1),
             "store": str(self.request.records),
-            "data": {name: describe(name, roots) if name in there else "missing" for name in BENCHMARKS},
+            "data": {name: words or "missing" for name, words in describe_all(self.request.roots).items()},
         }
 
     def _read_by(self, studies: Sequence[Study]) -> dict[str, str]:

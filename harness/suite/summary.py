@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from harness.classifiers.spec import parse_spec
-from harness.errors import UsageError
+from harness.classifiers.spec import label_of
 from harness.report.document import Changes
 from harness.suite import layout
 from harness.suite.claims import NOTICE, PROPERTY, SOUND
@@ -55,7 +54,7 @@ def table(
     Returns:
         (line, verdict) pairs; a heading's verdict is empty, a note's is `note`.
     """
-    own = {entry["subject"]: _label(entry["subject"]) for entry in entries if entry["subject"]}
+    own = {entry["subject"]: label_of(entry["subject"]) for entry in entries if entry["subject"]}
     labels = {**(labels or {}), **own}
     header = ("claim", "study", "metric", "verdict", "nearest to failing", "value", "needs", "images")
     rows: list[tuple[tuple[str, ...], str, list[str]]] = [(header, "", [])]
@@ -117,8 +116,8 @@ def changed(changes: Changes, since: str) -> list[str]:
     lines = [f"since {since}: " + ", ".join(f"{words} {len(found)}" for words, found in counts.items())]
     for change in changes.flips:
         entry = change.entry
-        named = ", ".join(filter(None, (entry["study"], _label(entry["subject"]), entry["metric"])))
-        lines.append(f"       {entry['claim']} {change.words}: {named}")
+        named = ", ".join(filter(None, (entry["study"], label_of(entry["subject"]), entry["metric"])))
+        lines.append(f"{layout.INDENT}{entry['claim']} {change.words}: {named}")
     return lines
 
 
@@ -157,7 +156,7 @@ def _cells(same: Sequence[Entry], of: int) -> tuple[str, ...]:
         worst["study"],
         worst["metric"],
         f"{worst['verdict']} {len(same)}/{of}" + " (good news)" * all(entry["is_good_news"] for entry in same),
-        _label(worst["subject"]),
+        label_of(worst["subject"]),
         in_unit(worst["value"], percent=worst["percent"]),
         worst["relation"].partition(" (")[0],
         f"{worst['images']:,}" if worst["images"] else "",
@@ -184,11 +183,3 @@ def _wrapped(note: str, width: int) -> list[str]:
 
 def _reason(entry: Entry) -> str:
     return f"expected: {entry['expected']}" if entry["expected"] else entry["reason"] or ""
-
-
-def _label(subject: str) -> str:
-    """Shorten a spec to its label; rows that the paper quotes stay as they are."""
-    try:
-        return parse_spec(subject).label
-    except UsageError:
-        return subject

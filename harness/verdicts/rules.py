@@ -29,6 +29,21 @@ def in_unit(number: float, *, percent: bool) -> str:
     return f"{100 * number + 0.0:.4g} %" if percent else f"{number:.4g}"
 
 
+def interval_in_words(interval: Sequence[float] | None, *, percent: bool, alpha: float) -> str:
+    """Print the interval of a verdict with its error rate; empty where there is none.
+
+    Args:
+        interval: Its low and its high end.
+        percent: Whether it is printed in percent.
+        alpha: The error rate.
+    """
+    if interval is None:
+        return ""
+    low, high = interval
+    ends = f"{in_unit(low, percent=percent)} to {in_unit(high, percent=percent)}"
+    return "exact" if low == high else f"{ends}, at error rate {alpha:g}"
+
+
 @dataclass(frozen=True, repr=False)
 class Figure:
     """A measured or recorded number, with all that a reader needs to weigh it.
