@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarks.batches import batches, watching_decoders
+from harness.benchmarks.batches import batches
 from harness.benchmarks.classes import CLASSES
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
@@ -215,7 +215,6 @@ def is_at_chance(hits: int, images: int, classes: int) -> bool:
     return bool(binom.sf(hits - 1, images, min(1.0, _CHANCE / classes)) > ALPHA)
 
 
-@watching_decoders()
 def diagnose_dataset(
     dataset: Dataset,
     classifier: Classifier,

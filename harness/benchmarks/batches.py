@@ -1,5 +1,7 @@
 """A benchmark's pairs as batches of pixels, decoded or generated in worker processes, a bounded number ahead."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +19,10 @@ from harness.stopping import KEPT
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.data import DataLoader
+
+# How torch's messages begin that tell of it.
+_LOST = ("DataLoader worker (pid", "Pin memory thread exited")
 
 # From a pair's index to uint8 pixels, shape (frames, 3, crop, crop), and what tells its file from another.
 _Read = Callable[[int], "tuple[torch.Tensor, FileFacts]"]
@@ -77,6 +83,7 @@ def batches(
 
     Raises:
         DataError: An image or a sequence can't be used; all batches before its own have been yielded.
+        DecoderLost: A decoding process was ended from outside.
     """
     from torch.utils.data import DataLoader
 
@@ -87,35 +94,44 @@ def batches(
         collate_fn=_collate,
         pin_memory=pin,
     )
-    for batch in loader:
+    batch: Batch | DataError | None
+    with _saying_who_is_lost():
+        read = _undisturbed(loader)
+    while True:
+        with _saying_who_is_lost():
+            batch = next(read, None)
+        if batch is None:
+            return
         if isinstance(batch, DataError):
             raise batch
         yield batch
 
 
-@contextmanager
-def watching_decoders() -> Iterator[None]:
-    """Say in one line that a decoding process was ended, wherever its batches were being worked on.
+def _undisturbed(loader: "DataLoader[Batch | DataError]") -> "Iterator[Batch | DataError]":
+    """Begin to read, and take back the handler by which torch tells of the end of a decoding process.
 
-    torch raises that from a signal's handler: in the midst of whatever this process is doing.
-
-    Raises:
-        DecoderLost: One was ended.
+    It would raise that in the midst of whatever this process is doing, a write of records too. Without it whoever
+    waits for a batch is told, 5 seconds later at most.
     """
+    before = signal.getsignal(signal.SIGCHLD)
+    read = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        is_torchs = before is None or str(getattr(before, "__module__", "")).startswith("torch.")
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
+    return read
+
+
+@contextmanager
+def _saying_who_is_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not is_of_decoder(error):
+        if not str(error).startswith(_LOST):
             raise
         raise DecoderLost(
             "a process that decodes images was ended from outside, as systems do that run out of memory; "
             f"{KEPT} (fewer at once with --batch-size)"
         ) from error
-
-
-def is_of_decoder(error: BaseException) -> bool:
-    """Tell whether an error is torch's, about a decoding process that was ended."""
-    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
 
 
 # By a pair's index, what was decoded.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.benchmarks.batches import is_of_decoder
 from harness.errors import ClassifierError, HarnessError, NoGradient, NonFinite, in_one_line
 
 
@@ -17,7 +16,7 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
         what: What it was given, for errors of its own code.
 
     Raises:
-        ClassifierError: In place of whatever was raised, errors of the harness and of decoding processes aside.
+        ClassifierError: In place of whatever was raised, errors of the harness aside.
         NoGradient: Where it was raised.
     """
     try:
@@ -31,6 +30,4 @@ def blaming(who: str, image: Callable[[int], object], what: str) -> Iterator[Non
     except HarnessError:
         raise
     except Exception as error:  # whatever the classifier's own code raises
-        if is_of_decoder(error):
-            raise
         raise ClassifierError(f"{who} fails on {what} ({in_one_line(error)})") from error

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarks.batches import watching_decoders
 from harness.engines.engine import Keeper, Load, Work
 from harness.engines.gpus import count_gpus
 from harness.errors import UsageError
@@ -34,7 +33,6 @@ class Local:
         """Give the device itself."""
         return device
 
-    @watching_decoders()
     def compute(self, work: Work, positions: NDArray[np.int64], load: Load, keeper: Keeper) -> None:
         """Answer a work for positions, batch by batch."""
         answer = work.begin(load)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarks.batches import watching_decoders
 from harness.engines.engine import Answer, Work
 from harness.errors import CheckpointError, HarnessError, UsageError
 from harness.records.schema import Columns, joined
@@ -94,8 +93,7 @@ class Seat:
         with _collecting(reply.warnings):
             try:
                 answer = self._begun(number, held)
-                batches = watching_decoders()(list)(answer(positions))
-                reply.answer = [joined(parts) for parts in zip(*batches, strict=True)]
+                reply.answer = [joined(parts) for parts in zip(*answer(positions), strict=True)]
             except HarnessError as error:
                 reply.error = error
         return reply

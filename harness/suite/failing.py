@@ -37,7 +37,10 @@ def told(item: pytest.Item, error: BaseException, again: str) -> Any:
     words = _words(item, failed[-1], again, str(error) if isinstance(error, ClaimFails) else "")
     # Without a traceback, yet at its place.
     in_words = pytest.fail.Exception(words, pytrace=False).with_traceback(error.__traceback__)
-    return item.repr_failure(pytest.ExceptionInfo.from_exception(in_words))
+    shown: Any = item.repr_failure(pytest.ExceptionInfo.from_exception(in_words))
+    # What pytest's short summary says of it, in full where it runs in CI, and a JUnit file in one attribute.
+    shown.reprcrash.message = failed[-1]["statement"]
+    return shown
 
 
 def _words(item: pytest.Item, entry: Mapping[str, Any], again: str, own: str) -> str:

@@ -95,6 +95,15 @@ def test_a_claim_that_fails_shows_its_evidence_and_nothing_of_the_inside(run_cla
     assert again.startswith("  again:    pytest ")
 
 
+@pytest.mark.parametrize("options", [[], ["-n1"]], ids=["alone", "worker"])
+def test_the_summary_of_a_claim_that_fails_is_one_line_in_ci_too(run_claim, pytester, monkeypatch, options):
+    monkeypatch.setenv("CI", "true")
+    result, _ = run_claim(FAILS, *options, runpytest=pytester.runpytest_subprocess, reports=False)
+    *_, heading, summary, _ = result.outlines
+    assert "= short test summary info =" in heading
+    assert summary == "FAILED test_claim.py::test_it[published-two] - C1: it is below."
+
+
 def test_a_claim_that_fails_is_asked_again_by_the_command_that_is_shown(run_claim, pytester):
     result, _ = run_claim(FAILS)
     command = shlex.split(shown(result)[-1].removeprefix("  again:    "))
