@@ -1,11 +1,12 @@
 """Asks classifiers about a benchmark's images: to classify them, whole sequences of them, or under attack."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,26 @@ from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import chunk_size, prefix_order
 from harness.classifiers.spec import parse_spec
-from harness.engines.backing_off import BackingOff, Examine
+from harness.engines.backing_off import BackingOff, Begun, Examine
 from harness.engines.blame import blaming
 from harness.engines.engine import Answer, Load
 from harness.engines.memory import keep_freed_memory
 from harness.engines.settings import Settings
 from harness.metrics.shape_bias import CATEGORIES, CATEGORY_INDICES
 from harness.progress import Progress
+from harness.protocols.arrays import Finish
 from harness.protocols.attacks import Attack
 from harness.protocols.classify import Classify, Questions
 from harness.protocols.sequences import ClassifySequences
 from harness.records.schema import Columns
 
 if TYPE_CHECKING:
+    from harness.classifiers.classifier import Classifier
     from harness.classifiers.spec import Spec
+
+T = TypeVar("T")
+
+_Ask = Callable[[Batch, NDArray[np.int16]], Finish]
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Examination:
     Attributes:
         dataset: The opened benchmark.
         need: What is asked.
-        asked: Which classifiers; several only for a transferred attack, whose images are made once for all.
+        asked: Which classifiers; several share the images, which are decoded, or made on a surrogate, once for all.
         settings: How to measure.
     """
 
@@ -109,24 +116,29 @@ class Examination:
             who = f"images made on {self._attack.surrogate} and scored on {who}"
         examine = BackingOff(self._examiner(load), who)
 
+        def begin(positions: NDArray[np.int64]) -> Iterator[tuple[Batch, Begun]]:
+            for batch in batches(
+                self.dataset,
+                order[positions],
+                fitting,
+                batch_size=max(1, self._at_once // max(self.dataset.frames, default=1)),
+                workers=decoders,
+                keep=self.settings.keep_pixels,
+                pin=self.settings.device != "cpu",
+            ):
+                images = self._images(batch)
+                with turn, self._blaming(who, batch):
+                    begun = examine(batch, self.dataset.labels[images], [self.dataset.images[each] for each in images])
+                yield batch, begun
+
         def answer(positions: NDArray[np.int64]) -> Iterator[list[Columns]]:
             done = 0
             with Progress(self.title, len(positions), self.unit) as progress:
-                for batch in batches(
-                    self.dataset,
-                    order[positions],
-                    fitting,
-                    batch_size=max(1, self._at_once // max(self.dataset.frames, default=1)),
-                    workers=decoders,
-                    keep=self.settings.keep_pixels,
-                    pin=self.settings.device != "cpu",
-                ):
-                    cells, images = np.divmod(np.array(batch.indices), len(self.dataset.images))
-                    names = [self.dataset.images[image] for image in images]
-                    what = f"images of shape {tuple(batch.pixels.shape)}"
-                    with turn, blaming(who, self._paths(batch), what):
-                        answers = examine(batch, self.dataset.labels[images], names)
-                    context = self._context(batch, positions[done : done + len(batch.indices)], cells, images)
+                # A GPU always has a batch to go on with while this process takes in the one before.
+                for batch, begun in held_back(begin(positions), by=0 if self.settings.device == "cpu" else 1):
+                    with self._blaming(who, batch):
+                        answers = begun()
+                    context = self._context(batch, positions[done : done + len(batch.indices)])
                     yield [{**context, **columns} for columns in answers]
                     done += len(batch.indices)
                     progress.tell(done)
@@ -135,8 +147,8 @@ class Examination:
 
     @property
     def _at_once(self) -> int:
-        """How many images a classifier is given at once."""
-        by_device = 32 if self.settings.device == "cpu" else 256 if isinstance(self.need, str) else 64
+        """How many images a classifier is given at once; on a GPU as many of these as fit."""
+        by_device = 32 if self.settings.device == "cpu" else 512 if isinstance(self.need, str) else 256
         return self.settings.batch_size or by_device
 
     def _examiner(self, load: Load) -> Examine:
@@ -148,37 +160,45 @@ class Examination:
         need, dataset, settings = self.need, self.dataset, self.settings
         how: dict[str, Any] = {"device": torch.device(settings.device), "precision": settings.precision}
         draws: dict[str, Any] = {"seed": settings.seed, "classes": dataset.own_classes}
-        if dataset.frames:
-            (classifier,) = map(load, self.asked)
-            sequences = ClassifySequences(classifier.logits, max(dataset.frames), at_once=self._at_once, **how)
-            return lambda batch, labels, names: [sequences(batch.pixels, labels, batch.frames)]
         if isinstance(need, str):
-            (classifier,) = map(load, self.asked)
-            categories = [CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None
-            classify = Classify(classifier.logits, Questions(dataset.own_classes, categories), **how)
-            return lambda batch, labels, names: [classify(batch.pixels, labels)]
+            asks = [self._question(load(spec), how) for spec in self.asked]
+            return lambda batch, labels, names: _all([ask(batch, labels) for ask in asks])
         if need.surrogate:
             from harness.protocols.transfer import Scored, Transfer
 
             require_gradient(load(self._eyes))
             scored = [Scored(load(spec).module, spec.preprocessing.crop) for spec in (self._eyes, *self.asked)]
             transfer = Transfer(scored[0], scored[1:], need, **draws, **how)
-            return lambda batch, labels, names: transfer(batch.pixels, labels, names)
+            return lambda batch, labels, names: _known(transfer(batch.pixels, labels, names))
         from harness.protocols.whitebox import WhiteBox
 
         (classifier,) = map(load, self.asked)
         require_gradient(classifier)
         attack = WhiteBox(classifier.module, need, **draws, **how)
-        return lambda batch, labels, names: [attack(batch.pixels, labels, names)]
+        return lambda batch, labels, names: _known([attack(batch.pixels, labels, names)])
 
-    def _paths(self, batch: Batch) -> Callable[[int], Path]:
-        return lambda place: self.dataset.path(batch.indices[place])
+    def _question(self, classifier: "Classifier", how: Mapping[str, Any]) -> _Ask:
+        """Give what begins to ask a classifier about a batch of images or of sequences, and their labels."""
+        dataset = self.dataset
+        if dataset.frames:
+            sequences = ClassifySequences(classifier.logits, max(dataset.frames), at_once=self._at_once, **how)
+            return lambda batch, labels: sequences.begin(batch.pixels, labels, batch.frames)
+        categories = [CATEGORY_INDICES[name] for name in CATEGORIES] if dataset.categories else None
+        classify = Classify(classifier.logits, Questions(dataset.own_classes, categories), **how)
+        return lambda batch, labels: classify.begin(batch.pixels, labels)
 
-    def _context(
-        self, batch: Batch, positions: NDArray[np.int64], cells: NDArray[np.int64], images: NDArray[np.int64]
-    ) -> Columns:
+    def _images(self, batch: Batch) -> NDArray[np.int64]:
+        """Give the indices of a batch's images among those of the benchmark, whatever their cells."""
+        return np.array(batch.indices) % len(self.dataset.images)
+
+    def _blaming(self, who: str, batch: Batch) -> AbstractContextManager[None]:
+        what = f"images of shape {tuple(batch.pixels.shape)}"
+        return blaming(who, lambda place: self.dataset.path(batch.indices[place]), what)
+
+    def _context(self, batch: Batch, positions: NDArray[np.int64]) -> Columns:
         """Give the columns that say which image each record is of."""
         names = {"image": self.dataset.images, **self.dataset.categories}
+        cells, images = np.divmod(np.array(batch.indices), len(self.dataset.images))
         return {
             "position": positions,
             "cell": np.array([self.dataset.cells[cell] for cell in cells], dtype=object),
@@ -187,3 +207,31 @@ class Examination:
             "modified": np.array([file.modified for file in batch.files], dtype=np.int64),
             **{name: np.array([values[image] for image in images], dtype=object) for name, values in names.items()},
         }
+
+
+def held_back(begun: Iterator[T], by: int) -> Iterator[T]:
+    """Give each thing that was begun once so many more have been begun; all that was, where the next one fails.
+
+    >>> list(held_back(iter("abc"), by=2))
+    ['a', 'b', 'c']
+    """
+    held: deque[T] = deque()
+    try:
+        for each in begun:
+            held.append(each)
+            if len(held) > by:
+                yield held.popleft()
+    except Exception:
+        yield from held
+        raise
+    yield from held
+
+
+def _all(begun: Sequence[Finish]) -> Begun:
+    """Wait for each classifier in turn."""
+    return lambda: [finish() for finish in begun]
+
+
+def _known(columns: list[Columns]) -> Begun:
+    """Give what was waited for already."""
+    return lambda: columns

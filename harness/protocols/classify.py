@@ -8,12 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import NonFinite
-from harness.protocols.arrays import as_array
+from harness.protocols.arrays import Finish, fetch, on_device
 from harness.protocols.precision import autocast, compute_in
 from harness.records.schema import Columns
 
 if TYPE_CHECKING:
     import torch
+
+
+# Of the columns that are computed.
+_TYPES = {
+    "top5": np.int16,
+    "confidence": np.float32,
+    "label_rank": np.int16,
+    "own_prediction": np.int16,
+    "own_confidence": np.float32,
+    "category_probabilities": np.float32,
+}
 
 
 @dataclass(frozen=True)
@@ -57,18 +68,20 @@ class Classify:
         self._categories = None if questions.categories is None else _averages(questions.categories).to(device)
 
     def __call__(self, pixels: "torch.Tensor", labels: NDArray[np.int16]) -> Columns:
-        """Classify a batch.
+        """Classify a batch: `begin`, and wait for it."""
+        return self.begin(pixels, labels)()
+
+    def begin(self, pixels: "torch.Tensor", labels: NDArray[np.int16]) -> Finish:
+        """Begin to classify a batch; a GPU is not waited for.
 
         Args:
             pixels: uint8, shape (n, 3, h, w), RGB.
             labels: Class indices, shape (n,); -1 where there is none.
 
         Returns:
-            Columns `top5`, `confidence`, `label_rank`, `own_prediction`, `own_confidence`, `label` and, where asked
-            for, `category_probabilities`; see `harness.records.schema`.
-
-        Raises:
-            NonFinite: A logit is NaN or infinite.
+            What gives columns `top5`, `confidence`, `label_rank`, `own_prediction`, `own_confidence`, `label` and,
+            where asked for, `category_probabilities` (see `harness.records.schema`), or raises NonFinite where a logit
+            is NaN or infinite.
         """
         import torch
 
@@ -78,29 +91,31 @@ class Classify:
             images = pixels.to(self._device, non_blocking=True).float().div_(255)
             logits = self._logits(images).float()
         with torch.inference_mode():
-            finite = logits.isfinite().all(dim=1).cpu().numpy()
-            if not finite.all():
-                raise NonFinite("logits", int(np.argmin(finite)))
-            target = torch.from_numpy(labels.astype(np.int64)).to(self._device)
-            top5 = first_five(logits)
+            target = on_device(labels.astype(np.int64), self._device)
             probabilities = logits.softmax(dim=1)
-            place = place_of(target.clamp_min(0), logits)
-            if self._own is None:
-                own_prediction, own_confidence = top5[:, 0], probabilities.amax(dim=1)
-            else:
-                own = logits[:, self._own]
-                own_prediction, own_confidence = self._own[own.argmax(dim=1)], own.softmax(dim=1).amax(dim=1)
-            columns: Columns = {
-                "label": labels.astype(np.int16),
-                "top5": as_array(top5, np.int16),
-                "confidence": as_array(probabilities.amax(dim=1), np.float32),
-                "label_rank": as_array(torch.where(target >= 0, place, 0), np.int16),
-                "own_prediction": as_array(own_prediction, np.int16),
-                "own_confidence": as_array(own_confidence, np.float32),
+            computed = {
+                "finite": logits.isfinite().all(dim=1),
+                "top5": first_five(logits),
+                "confidence": probabilities.amax(dim=1),
+                "label_rank": torch.where(target >= 0, place_of(target.clamp_min(0), logits), 0),
             }
+            if self._own is not None:
+                own = logits[:, self._own]
+                computed["own_prediction"] = self._own[own.argmax(dim=1)]
+                computed["own_confidence"] = own.softmax(dim=1).amax(dim=1)
             if self._categories is not None:
-                columns["category_probabilities"] = as_array(probabilities @ self._categories, np.float32)
-        return columns
+                computed["category_probabilities"] = probabilities @ self._categories
+            wait = fetch(computed)
+
+        def finish() -> Columns:
+            found = wait()
+            if not (finite := found.pop("finite")).all():
+                raise NonFinite("logits", int(np.argmin(finite)))
+            columns = {name: values.astype(_TYPES[name]) for name, values in found.items()}
+            own = {"own_prediction": columns["top5"][:, 0].copy(), "own_confidence": columns["confidence"].copy()}
+            return {"label": labels.astype(np.int16), **own, **columns}
+
+        return finish
 
 
 def _averages(categories: Sequence[Sequence[int]]) -> "torch.Tensor":

@@ -4,7 +4,9 @@ import torch
 
 
 def first_five(logits: torch.Tensor) -> torch.Tensor:
-    """Give the five classes with the largest logits, largest first, ties by index; a whole sort takes 15 times as long.
+    """Give the five classes with the largest logits, largest first, ties by index.
+
+    On a CPU a whole sort takes 15 times as long. A GPU sorts in no time, and would have to be waited for to see ties.
 
     Args:
         logits: (n, classes), at least six classes.
@@ -12,6 +14,8 @@ def first_five(logits: torch.Tensor) -> torch.Tensor:
     Returns:
         Class indices, (n, 5).
     """
+    if logits.device.type != "cpu":
+        return logits.argsort(dim=1, descending=True, stable=True)[:, :5]
     values, classes = logits.topk(6, dim=1)
     first = classes[:, :5].contiguous()
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1)

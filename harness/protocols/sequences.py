@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import NonFinite
-from harness.protocols.arrays import as_array
+from harness.protocols.arrays import Finish, fetch
 from harness.protocols.precision import autocast, compute_in
 from harness.records.schema import Columns
 
@@ -43,7 +43,11 @@ class ClassifySequences:
         self._at_once = at_once
 
     def __call__(self, pixels: "torch.Tensor", labels: NDArray[np.int16], frames: Sequence[int]) -> Columns:
-        """Classify a batch of sequences.
+        """Classify a batch of sequences: `begin`, and wait for it."""
+        return self.begin(pixels, labels, frames)()
+
+    def begin(self, pixels: "torch.Tensor", labels: NDArray[np.int16], frames: Sequence[int]) -> Finish:
+        """Begin to classify a batch of sequences; a GPU is not waited for.
 
         Args:
             pixels: uint8, shape (sum of frames, 3, h, w), RGB; one sequence after another.
@@ -51,30 +55,32 @@ class ClassifySequences:
             frames: How many frames each has.
 
         Returns:
-            Columns `label` and `harness.records.schema.SEQUENCE_COLUMNS`.
-
-        Raises:
-            NonFinite: A logit of a frame is NaN or infinite; names the place of its sequence.
+            What gives columns `label` and `harness.records.schema.SEQUENCE_COLUMNS`, or raises NonFinite where a logit
+            of a frame is NaN or infinite, with the place of its sequence.
         """
         import torch
 
         from harness.protocols.ranks import first_five
 
-        parts = []
-        whose = np.repeat(np.arange(len(frames)), frames)
-        cuts = range(self._at_once, len(whose), self._at_once)
-        for part, of in zip(pixels.split(self._at_once), np.split(whose, cuts), strict=True):
+        waits = []
+        for part in pixels.split(self._at_once):
             with torch.inference_mode(), self._forward:
                 logits = self._logits(part.to(self._device, non_blocking=True).float().div_(255)).float()
             with torch.inference_mode():
-                finite = logits.isfinite().all(dim=1).cpu().numpy()
-                if not finite.all():
-                    raise NonFinite("logits", int(of[np.argmin(finite)]))
-                parts.append(as_array(first_five(logits), np.int16))
-        top5 = np.full((len(frames), self._most, 5), -1, dtype=np.int16)
-        top5[np.arange(self._most) < np.array(frames)[:, None]] = np.concatenate(parts)
-        return {
-            "label": labels.astype(np.int16),
-            "frames": np.array(frames, dtype=np.int16),
-            "top5": top5.reshape(len(frames), -1),
-        }
+                waits.append(fetch({"finite": logits.isfinite().all(dim=1), "top5": first_five(logits)}))
+
+        def finish() -> Columns:
+            parts = [wait() for wait in waits]
+            finite = np.concatenate([part["finite"] for part in parts])
+            if not finite.all():
+                raise NonFinite("logits", int(np.repeat(np.arange(len(frames)), frames)[np.argmin(finite)]))
+            top5 = np.full((len(frames), self._most, 5), -1, dtype=np.int16)
+            is_frame = np.arange(self._most) < np.array(frames)[:, None]
+            top5[is_frame] = np.concatenate([part["top5"] for part in parts])
+            return {
+                "label": labels.astype(np.int16),
+                "frames": np.array(frames, dtype=np.int16),
+                "top5": top5.reshape(len(frames), -1),
+            }
+
+        return finish

@@ -1,5 +1,6 @@
 """How verdicts are shown at the end of a run: the claims table, and what changed since another one."""
 
+import functools
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -124,7 +125,11 @@ def changed(changes: Changes, since: str) -> list[str]:
 def versions() -> dict[str, str]:
     """Name the versions that numbers may depend on."""
     names = ("torch", "torchvision", "foolbox", "numpy", "pillow")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: _installed(name) for name in names}}
+
+
+# A search through the folders of packages, asked for with each pin that is written.
+_installed = functools.cache(metadata.version)
 
 
 # How a line of each verdict is coloured.

@@ -139,12 +139,13 @@ def proportion(hits: int, images: int, alpha: float, population: int | None = No
         alpha: Both tails together, in (0, 1).
         population: Of how many they were drawn; None for infinitely many.
     """
-    from scipy.stats import beta, hypergeom
-
     if population is None:
-        low = beta.ppf(alpha / 2, hits, images - hits + 1) if hits else 0.0
-        high = beta.ppf(1 - alpha / 2, hits + 1, images - hits) if hits < images else 1.0
+        from scipy.special import betainccinv, betaincinv
+
+        low = betaincinv(hits, images - hits + 1, alpha / 2) if hits else 0.0
+        high = betainccinv(hits + 1, images - hits, alpha / 2) if hits < images else 1.0
         return Fixed.of(hits / images, float(low), float(high), images)
+    from scipy.stats import hypergeom
 
     def fewest(found: int) -> int:
         """Give the fewest in the population of which at least so many are found with a chance above alpha / 2."""
@@ -211,10 +212,10 @@ def bootstrap(values: NDArray[np.float64], *, images: int, alpha: float) -> Fixe
         images: How many images were looked at.
         alpha: Both tails together, in (0, 1).
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     value = float(values[0])
-    half = float(norm.ppf(1 - alpha / 2)) * float(np.std(values[1:], ddof=1))
+    half = float(ndtri(1 - alpha / 2)) * float(np.std(values[1:], ddof=1))
     return Fixed.of(value, value - half, value + half, images)
 
 
@@ -240,7 +241,7 @@ def jackknife(
     Returns:
         The number; its interval is unbounded where a group can't be left out (too few images).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     value, left_out, groups = float(values[0]), values[1:], len(values) - 1
     if images == population:
@@ -248,7 +249,7 @@ def jackknife(
     if not np.isfinite(left_out).all():
         return Fixed.of(value, -math.inf, math.inf, images)
     error = math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
-    half = float(t.ppf(1 - alpha / 2, groups - 1)) * error + scale * math.log(2 / alpha) / images
+    half = float(stdtrit(groups - 1, 1 - alpha / 2)) * error + scale * math.log(2 / alpha) / images
     if population is not None:
         half *= math.sqrt(1 - images / population)
     return Fixed.of(value, value - half, value + half, images)

@@ -33,18 +33,18 @@ class Device:
         assert len(batch.pixels) == sum(batch.frames)
         assert names == [str(index) for index in batch.indices]
         own = {"index": np.array(batch.indices), "seen": firsts, "label": labels}
-        return [own, {"index": -own["index"]}]
+        return lambda: [own, {"index": -own["index"]}]
 
 
 def ask(backing_off, batch):
     pairs = len(batch.indices)
-    return backing_off(batch, np.arange(pairs, dtype=np.int16), [str(index) for index in batch.indices])
+    return backing_off(batch, np.arange(pairs, dtype=np.int16), [str(index) for index in batch.indices])()
 
 
 @pytest.mark.parametrize("frames", [[1] * 10, [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]], ids=["images", "sequences"])
 @pytest.mark.parametrize(
     ("room", "asked"),
-    [(10, [10]), (9, [5, 5]), (4, [2] * 5), (3, [2] * 5), (1, [1] * 10)],
+    [(10, [10]), (9, [5, 5]), (4, [2, 3, 4, 1]), (3, [2, 3, 3, 2]), (1, [1] * 10)],
     ids=lambda value: str(value),
 )
 def test_every_image_is_asked_about_once_in_order(frames, room, asked):
@@ -56,13 +56,26 @@ def test_every_image_is_asked_about_once_in_order(frames, room, asked):
     assert device.asked == asked
 
 
-def test_later_batches_begin_with_what_fitted(caplog):
-    device = Device(4)
+@pytest.mark.parametrize(("room", "found"), [(200, 192), (100, 96), (255, 240), (3, 3), (1, 1)])
+def test_later_batches_are_asked_about_in_the_largest_parts_that_fit(room, found, caplog):
+    device = Device(room)
     backing_off = BackingOff(device, "a")
-    for _ in range(2):
-        ask(backing_off, batch_of([1] * 8))
-    assert device.asked == [4] * 4
-    assert caplog.text.count("a: no memory for 8 images at once, going on with 4") == 1
+    for _ in range(12):
+        ask(backing_off, batch_of([1] * 256))
+    assert device.asked[-2:] == [found, 256 % found] if 256 % found else [found, found]
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == "a: no memory for 256 images at once, going on with 128 (--batch-size)"
+    assert len(told) == len(set(told)) <= 9
+
+
+def test_what_fitted_once_and_does_no_longer_is_looked_for_anew():
+    device = Device(12)
+    backing_off = BackingOff(device, "a")
+    ask(backing_off, batch_of([1] * 16))
+    device.room, device.asked = 5, []
+    for _ in range(4):
+        ask(backing_off, batch_of([1] * 10))
+    assert device.asked[-2:] == [5, 5]
 
 
 @pytest.mark.parametrize(
@@ -86,15 +99,22 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
     assert device.asked == []
 
 
-def test_the_image_that_gives_nan_is_named_by_its_place_in_the_batch():
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_image_that_gives_nan_is_named_by_its_place_in_the_batch(is_late):
     import torch
+
+    def look(batch):
+        if 6 in batch.indices:
+            raise NonFinite("logits", batch.indices.index(6))
+        return [{"index": np.array(batch.indices)}]
 
     def examine(batch, labels, names):
         if len(batch.indices) > 3:
             raise torch.OutOfMemoryError
-        if 6 in batch.indices:
-            raise NonFinite("logits", batch.indices.index(6))
-        return [{"index": np.array(batch.indices)}]
+        if is_late:
+            return lambda: look(batch)
+        found = look(batch)
+        return lambda: found
 
     with pytest.raises(NonFinite) as caught:
         ask(BackingOff(examine, "a"), batch_of([1] * 12))

@@ -11,7 +11,10 @@ from data_fixtures.colours import write_cue_conflict, write_image, write_imagene
 from harness.benchmarks import batches as decoding
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.order import prefix_order
+from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
+from harness.engines import examining
+from harness.engines.examining import held_back
 from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError, DataError, NotMeasured
@@ -120,7 +123,61 @@ def test_records_do_not_depend_on_batch_size_or_workers(dataset, tmp_path):
         assert np.allclose(found[0]["confidence"], other["confidence"], atol=1e-5)
 
 
-def test_what_was_measured_before_a_bad_image_is_kept(dataset, store):
+@pytest.fixture(params=[0, 1], ids=["at_once", "one_ahead"])
+def ahead(request, monkeypatch):
+    """Take answers in at once, as of a CPU, or when the next batch is begun, as of a GPU."""
+    monkeypatch.setattr(examining, "held_back", lambda begun, by: held_back(begun, by=request.param))
+    return request.param
+
+
+def test_records_do_not_depend_on_what_is_begun_before_they_are_taken_in(dataset, tmp_path, ahead):
+    found = measure(dataset, RecordStore(tmp_path / "ahead"), Counting())
+    assert [int(label) for label in found["own_prediction"]] == [
+        label + (label == 3) for label in found["label"].tolist()
+    ]
+    assert found["position"].tolist() == list(range(40))
+
+
+def test_what_was_begun_is_given_before_what_failed_is_told():
+    given, begun = [], []
+
+    def begin():
+        for each in range(5):
+            if each == 3:
+                raise DataError("broken")
+            begun.append(each)
+            yield each
+
+    with pytest.raises(DataError, match="broken"):
+        for each in held_back(begin(), by=2):
+            assert begun[-1] == min(each + 2, 2)
+            given.append(each)
+    assert given == [0, 1, 2]
+
+
+def test_classifiers_of_one_pass_are_asked_about_each_image_once_and_recorded_as_alone(dataset, tmp_path, reads):
+    specs = [parse_spec(RIGHT), parse_spec(RIGHT.replace("reads_colours", "reads_the_next_class"))]
+    store = RecordStore(tmp_path / "together")
+    together = measured(dataset, "imagenet", specs, load, store, SETTINGS)
+    assert len(reads) == len(set(reads)) == 40
+    for spec, (run, images) in zip(specs, together, strict=True):
+        alone = measured(dataset, "imagenet", [spec], load, RecordStore(tmp_path / "alone"), SETTINGS)[0][0]
+        assert run.key == alone.key
+        assert records(run, images).keys() == records(alone, images).keys()
+        for name, values in records(alone, images).items():
+            assert np.array_equal(records(run, images)[name], values), name
+
+
+def test_a_classifier_that_joins_a_pass_gets_only_what_it_lacks(dataset, store):
+    first, second = parse_spec(RIGHT), parse_spec(RIGHT.replace("reads_colours", "reads_the_next_class"))
+    measured(dataset, "imagenet", [first], load, store, replace(SETTINGS, images=25))
+    (one, _), (other, _) = measured(dataset, "imagenet", [first, second], load, store, SETTINGS)
+    for run in (one, other):
+        assert records(run, 40)["position"].tolist() == list(range(40))
+        assert len(list(run.folder.glob("*.parquet"))) == 1
+
+
+def test_what_was_measured_before_a_bad_image_is_kept(dataset, store, ahead):
     order = prefix_order(40, seed=0)
     bad = dataset.path(order[23])
     good = bad.read_bytes()

@@ -76,13 +76,13 @@ def test_a_run_that_saw_some_goes_on_with_the_others(ask, monkeypatch):
     from harness.protocols.sequences import ClassifySequences
 
     ask(images=6)
-    seen, call = [], ClassifySequences.__call__
+    seen, begin = [], ClassifySequences.begin
 
     def counting(self, pixels, labels, frames):
         seen.extend(frames)
-        return call(self, pixels, labels, frames)
+        return begin(self, pixels, labels, frames)
 
-    monkeypatch.setattr(ClassifySequences, "__call__", counting)
+    monkeypatch.setattr(ClassifySequences, "begin", counting)
     ask()
     assert len(seen) == 14
 
