@@ -1,10 +1,11 @@
 """A frozen classifier: normalisation inside, evaluation mode, nothing left to train."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from harness.benchmarks.classes import CLASSES
 from harness.classifiers.outputs import logits_among
@@ -36,6 +37,7 @@ class Normalised(nn.Module):
         self._classes = preprocessing.classes
         self._name = spec.text
         self._output = spec.output
+        self._layout = torch.contiguous_format
         places = torch.tensor(spec.mapping.places) if spec.mapping else None
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None], persistent=False)
@@ -67,7 +69,7 @@ class Normalised(nn.Module):
         Raises:
             ClassifierError: The model gives something else.
         """
-        logits = logits_among(self.model(inputs), (len(inputs), self._classes), self._output, self._name)
+        logits = logits_among(self._run(inputs), (len(inputs), self._classes), self._output, self._name)
         shape, expected = tuple(logits.shape), (len(inputs), self._classes)
         if shape[:1] != expected[:1] or len(shape) != 2:
             raise ClassifierError(f"{self._name} gives logits of shape {shape}, expected {expected}")
@@ -75,6 +77,34 @@ class Normalised(nn.Module):
             found = f"{self._name} gives {shape[1]} logits an image"
             raise ClassifierError(f"{found}, the spec asks for {self._classes}; {class_hint(shape[1])}")
         return logits
+
+    def channels_last(self) -> None:
+        """Lay convolutions out with their channels last, which CPUs compute faster (docs/performance.md)."""
+        self._lay_out(torch.channels_last)
+
+    def channels_first(self) -> bool:
+        """Lay them out as usual, for code that can't do otherwise; tells whether that changes anything."""
+        if self._layout == torch.contiguous_format:
+            return False
+        self._lay_out(torch.contiguous_format)
+        return True
+
+    def _lay_out(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        convert_conv2d_weight_memory_format(self, layout)
+
+    def _run(self, inputs: torch.Tensor) -> Any:
+        try:
+            return self.model(inputs)
+        except RuntimeError as error:
+            if not self.views_as_if_channels_first(error) or not self.channels_first():
+                raise
+        return self.model(inputs)
+
+    @staticmethod
+    def views_as_if_channels_first(error: RuntimeError) -> bool:
+        """Tell whether an error is that of code which views features, or their gradients, as usually laid out."""
+        return "view size is not compatible" in str(error)
 
     def of_imagenet(self, logits: torch.Tensor) -> torch.Tensor:
         """Choose the logits of the 1000 ImageNet classes, shape (n, 1000), among all, shape (n, classes)."""
@@ -115,6 +145,8 @@ class Classifier:
         """
         precision = weights_precision or precision_of(each.dtype for each in model.state_dict().values())
         module = Normalised(model, spec).float().to(device).eval().requires_grad_(False)
+        if torch.device(device).type == "cpu":
+            module.channels_last()
         return cls(spec, module, weights_sha256, precision)
 
     @property

@@ -1,6 +1,5 @@
 """Whether a classifier can be attacked: whether its logits have a gradient with respect to pixels."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,15 +22,22 @@ def require_gradient(classifier: "Classifier") -> None:
     name = classifier.spec.text
     if getattr(classifier.module.model, "kind", None) == ONNX:
         raise NoGradient(f"{name} can't be attacked: it is an {ONNX}, which gives no gradients")
-    crop = classifier.spec.preprocessing.crop
+    if not _has_gradient(classifier):
+        raise NoGradient(f"{name} can't be attacked: its logits have no gradient with respect to pixels")
+
+
+def _has_gradient(classifier: "Classifier") -> bool:
+    """Tell whether a grey image has a gradient; if its logits can't be had either, that is not for here to say."""
+    module, crop = classifier.module, classifier.spec.preprocessing.crop
     image = torch.full((1, 3, crop, crop), 0.5, device=classifier.device, requires_grad=True)
     with torch.enable_grad():
         try:
             logits = classifier.logits(image)
         except Exception:
-            return
-        if logits.requires_grad:
-            with suppress(RuntimeError):  # of an operator that has no derivative
-                if torch.autograd.grad(logits.sum(), image, allow_unused=True)[0] is not None:
-                    return
-    raise NoGradient(f"{name} can't be attacked: its logits have no gradient with respect to pixels")
+            return True
+        if not logits.requires_grad:
+            return False
+        try:
+            return torch.autograd.grad(logits.sum(), image, allow_unused=True)[0] is not None
+        except RuntimeError as error:  # of an operator that has no derivative, unless:
+            return module.views_as_if_channels_first(error) and module.channels_first() and _has_gradient(classifier)

@@ -163,3 +163,92 @@ def test_what_are_no_images_is_refused(shape, dtype):
     assert str(caught.value) == (
         f"{SPEC}? takes float images of shape (n, 3, h, w) in [0, 1], got torch.{dtype} of shape {shape}"
     )
+
+
+def convolves(after):
+    """A convolution, `after` on its features, and a linear layer on 8 x 4 x 4 of them."""
+    import torch
+    from torch import nn
+
+    class Convolves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.linear = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(128, 1000)
+
+        def forward(self, batch):
+            return self.linear(after(self.convolution(batch)))
+
+    torch.manual_seed(0)
+    return Convolves()
+
+
+def views_features(features):
+    return features.view(len(features), -1)
+
+
+def views_gradients(features):
+    """Flattens features, in code of its own whose gradient is viewed and not reshaped."""
+    import torch
+
+    class Flattens(torch.autograd.Function):
+        @staticmethod
+        def forward(context, given):
+            return given.flatten(1)
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient.view(len(gradient), 8, 4, 4)
+
+    class Passes(torch.autograd.Function):
+        @staticmethod
+        def forward(context, given):
+            return given.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            channels_last = gradient.contiguous(memory_format=torch.channels_last)
+            kept = channels_last if features.is_contiguous(memory_format=torch.channels_last) else gradient
+            return kept.view(len(gradient), -1).view(gradient.shape)
+
+    return Flattens.apply(Passes.apply(features))
+
+
+def test_convolutions_are_laid_out_for_speed_and_give_the_logits_of_the_model():
+    import torch
+
+    model = convolves(lambda features: features.flatten(1)).eval()
+    expected = model(images()).detach()
+    classifier = frozen(model, "mean=0,0,0&std=1,1,1")
+    assert model.convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(classifier.logits(images()), expected, rtol=0, atol=1e-5)
+
+
+def test_a_model_that_views_its_features_gives_the_logits_that_it_gives_alone():
+    import torch
+
+    model = convolves(views_features).eval()
+    expected = model(images()).detach()
+    classifier = frozen(model, "mean=0,0,0&std=1,1,1")
+    for _ in range(2):
+        assert torch.equal(classifier.logits(images()), expected)
+    assert model.convolution.weight.is_contiguous()
+
+
+def test_a_model_that_views_its_gradients_can_be_attacked():
+    import torch
+
+    from harness.classifiers.gradients import require_gradient
+
+    classifier = frozen(convolves(views_gradients), "mean=0,0,0&std=1,1,1&crop=4&resize=4")
+    require_gradient(classifier)
+    given = images().requires_grad_()
+    (gradient,) = torch.autograd.grad(classifier.logits(given).sum(), given)
+    assert (gradient != 0).any()
+
+
+def test_other_errors_of_a_model_are_its_own():
+    def fails(batch):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        frozen(gives(fails)).logits(images())

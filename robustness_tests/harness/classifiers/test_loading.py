@@ -1,5 +1,6 @@
 """From a spec to a classifier, from each source; every failure is one line; what names a classifier in the store."""
 
+import copy
 import hashlib
 import importlib
 import json
@@ -48,6 +49,8 @@ def assert_answers_as(classifier, model, batch=None):
     import torch
 
     batch = images() if batch is None else batch
+    # Laid out as classifiers are, for sums in the same order.
+    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     with torch.no_grad():
         torch.testing.assert_close(classifier.logits(batch), model(normalised(batch)))
 
