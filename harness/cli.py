@@ -23,7 +23,7 @@ from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.scores import Score, main_score, scores_of
-from harness.studies.live import Laboratory
+from harness.studies.laboratory import Laboratory
 from harness.studies.quantities import Quantity
 from harness.suite.flags import ATTACKING, DECIDING, DIAGNOSING, MEASURING, RECORDING, Option, value_of
 from harness.suite.options import (
@@ -320,7 +320,10 @@ def _laboratory(options: argparse.Namespace, need: Need, *specs: Spec) -> tuple[
         if isinstance(need, Maximize) and options.decide:
             raise UsageError("--decide draws images at random, but --protocol maximize is of those that it is given")
         drawing = read_drawing(_getter(options), request.settings)
-    return request, Laboratory(request.roots, store, request.settings, plan, request.normaliser, drawing=drawing)
+    laboratory = Laboratory(
+        request.roots, store, request.settings, plan, request.normaliser, drawing=drawing, shares_passes=True
+    )
+    return request, laboratory
 
 
 def _asked(laboratory: Laboratory, need: Need, found: Sequence[Score], *specs: Spec) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class InputReading:
     @property
     def fitting(self) -> Fitting:
         """How images are brought to their size."""
-        how = self.preprocessing
-        return Fitting(how.resize, how.crop, how.interpolation)
+        return Fitting.of(self.preprocessing)
 
 
 @dataclass(frozen=True)

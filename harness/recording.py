@@ -8,7 +8,8 @@ from harness.errors import DataMissing, HarnessError, NotMeasured
 from harness.protocols.needs import Need, benchmark_of
 from harness.records.store import RecordStore
 from harness.references import QUANTITIES, RecordedFigure, Reference, preprocessing_of
-from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks, LiveStudy
 from harness.studies.quantities import Quantity
 from harness.studies.study import Provenance
 from harness.suite.options import Request

@@ -18,7 +18,8 @@ from harness.errors import CheckpointError
 from harness.protocols.attacks import EPS, Attack
 from harness.protocols.needs import Need
 from harness.records.store import RecordStore
-from harness.studies.live import Attacks, Laboratory
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks
 from harness.studies.study import BASELINE, WSL
 from harness.suite.parameters import Cast
 from harness.suite.shipped import Plan, Shipped

@@ -16,6 +16,8 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     import torch
 
+    from harness.classifiers.spec import Preprocessing
+
 # Wider than 8 bits a channel: Pillow would clip such pixels to 255 instead of scaling them.
 _DEEP_MODES = ("I", "F")
 
@@ -33,6 +35,11 @@ class Fitting:
     resize: int = 256
     crop: int = 224
     interpolation: str = "bilinear"
+
+    @classmethod
+    def of(cls, preprocessing: "Preprocessing") -> "Fitting":
+        """Give what a classifier's preprocessing says of it."""
+        return cls(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
 
     def transform(self, *, side: int | None) -> Callable[[Image.Image], "torch.Tensor"]:
         """Give the function from an RGB image to uint8 pixels of shape (3, crop, crop).

@@ -154,6 +154,11 @@ class Classifier:
         """Where it lives."""
         return next(self.module.buffers()).device
 
+    @property
+    def bytes(self) -> int:
+        """How much memory its parameters and buffers take."""
+        return sum(each.nbytes for each in (*self.module.parameters(), *self.module.buffers()))
+
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Give the logits of images on the classifier's device.
 

@@ -107,8 +107,7 @@ class Examination:
         if self.settings.device == "cpu":
             keep_freed_memory()
         turn = Lock()
-        preprocessing = self._eyes.preprocessing
-        fitting = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+        fitting = Fitting.of(self._eyes.preprocessing)
         order = prefix_order(len(self.dataset), self.settings.seed)
         decoders = self.settings.workers if workers is None else workers
         who = " and ".join(spec.text for spec in self.asked)

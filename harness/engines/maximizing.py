@@ -125,7 +125,7 @@ def _key(
 def _seeds(dataset: Dataset, need: Maximize, spec: "Spec", seed: int) -> list[SeedImage]:
     """Read the seed images; they are brought to the classifier's size, and the noise is drawn, when they are used."""
     preprocessing = spec.preprocessing
-    fitting = Fitting(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+    fitting = Fitting.of(preprocessing)
     paths = [Path(name).expanduser() for name in need.seeds]
     if not paths:
         if len(dataset) < need.photographs:

@@ -1,8 +1,9 @@
-"""Keeps glibc from giving the memory of a layer's output back to the system, only to ask for it again at the next."""
+"""How much memory there is, and that glibc keeps that of a layer's output for the next one's."""
 
 import ctypes
 import functools
 import platform
+from pathlib import Path
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -23,3 +24,27 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT))
+
+
+def free_bytes(device: str) -> int:
+    """Tell how much memory a device has left for this process; 0 where that can't be told.
+
+    Args:
+        device: `cuda`, `cuda:1` ...: what the GPU says; `cpu`: what the system says, or what is left of the limit of a
+            container, if that is less.
+    """
+    if device != "cpu":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    system = Path("/proc/meminfo")
+    if not system.exists():
+        return 0
+    lines = dict(line.split(":", 1) for line in system.read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, taken = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+    except OSError:
+        return free
+    return free if limit == "max" else min(free, int(limit) - int(taken))

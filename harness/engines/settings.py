@@ -33,7 +33,8 @@ class Settings:
     Attributes:
         device: `cpu`, `cuda`, `cuda:1` ...
         precision: `fp32`, `tf32` or `bf16`.
-        batch_size: Images a batch; None for 32 on a CPU and 256 on a GPU.
+        batch_size: Images a batch, or the largest part of it that fits; None for 32 on a CPU, and on a GPU 512, or 256
+            under attack.
         workers: Decoding processes.
         seed: Seed of the order in which images are seen.
         images: Only the first so many of that order; None for all.

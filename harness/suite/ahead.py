@@ -1,6 +1,6 @@
 """A second process that measures what a shipped study will ask for, from the other end: a run uses two cores.
 
-The two share the store: what one is measuring, the other passes over (`harness.studies.live.Laboratory`).
+The two share the store: what one is measuring, the other passes over (`harness.studies.laboratory.Laboratory`).
 """
 
 import logging

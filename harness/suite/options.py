@@ -21,7 +21,8 @@ from harness.protocols.needs import Need
 from harness.protocols.precision import PRECISIONS
 from harness.report import document
 from harness.studies.drawing import Drawing
-from harness.studies.live import NORMALISER, Attacks
+from harness.studies.laboratory import NORMALISER
+from harness.studies.live import Attacks
 from harness.studies.study import BASELINE, WSL
 from harness.suite.flags import ATTACKING, CANDIDATE, DATA, DECIDING, MEASURING, REFERENCES, Option
 

@@ -19,7 +19,8 @@ from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.studies.drawing import FIRST
-from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import LiveStudy
 from harness.studies.study import Study
 from harness.suite.claims import claim_of, params_of
 from harness.suite.parameters import quantities_of

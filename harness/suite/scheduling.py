@@ -1,7 +1,7 @@
 """How workers of pytest-xdist share the claims on named classifiers: each takes all that is asked of one at once.
 
 So a classifier is loaded by one worker and not by all. What is measured is shared all the same: a worker that has
-nothing left to judge measures what others have not come to yet (`harness.studies.live.Laboratory`).
+nothing left to judge measures what others have not come to yet (`harness.studies.laboratory.Laboratory`).
 """
 
 import re

@@ -27,7 +27,8 @@ from harness.records.store import RecordStore
 from harness.references import Reference
 from harness.report import document
 from harness.studies.drawing import Drawing
-from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks, LiveStudy
 from harness.studies.planned import PlannedStudy
 from harness.studies.published import AS_PUBLISHED, PublishedStudy
 from harness.studies.quantities import Quantity
@@ -146,7 +147,9 @@ class SuiteSession:
         new_only = getattr(config.option, "update_new_snapshots_only", False)
         self._renews_pins = bool(config.option.update_snapshots)
         self._records_pins = self._renews_pins or bool(new_only)
-        self._is_worker = hasattr(config, "workerinput")
+        worker = getattr(config, "workerinput", None)
+        self._is_worker = worker is not None
+        self._is_alone = not worker or worker["workercount"] == 1
         self._asks_of_named = parameters.asks_of_named(config)
         self._ahead: ahead.Ahead | None = None
 
@@ -566,6 +569,7 @@ class SuiteSession:
             drawing=self._drawing,
             summarised=cast.subjects if cast.like else (),
             patience=_PATIENCE if self._is_worker else 0.0,
+            shares_passes=self._is_alone,
         )
         return self._live_study(cast, laboratory, self.attacks)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.classifiers.spec import Spec
 from harness.engines.settings import Settings
 from harness.protocols.needs import Need
-from harness.studies.live import Attacks, Laboratory
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks
 from harness.suite.parameters import Cast
 from harness.verdicts.rules import Verdict
 

@@ -13,6 +13,7 @@ from data_fixtures.colours import write_imagenet
 from data_fixtures.photographs import save_squeezenet, write_photographs
 from data_fixtures.timing import best_times
 from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.classifiers.spec import parse_spec
 
 pytestmark = pytest.mark.bench
 
@@ -130,6 +131,29 @@ def test_measuring_reaches_90_percent_of_a_bare_dataloader_and_loop(benchmark, c
         measured(dataset, "imagenet", [spec], lambda spec: classifier, store, settings)
 
     assert ratio(benchmark, bare, ours) >= 0.9
+
+
+def test_two_classifiers_in_one_pass_take_less_than_in_two(benchmark, photographs, tmp_path):
+    """Of quick ones: what is saved is decoding."""
+    from harness.engines.settings import Settings
+    from harness.records.store import RecordStore
+    from harness.studies.laboratory import Laboratory
+
+    quick = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
+    specs = [parse_spec(quick), parse_spec(quick.replace("reads_colours", "reads_the_next_class"))]
+    runs = iter(range(10**6))
+
+    def measure(shares_passes):
+        store = RecordStore(tmp_path / str(next(runs)))
+        plan = {spec: ["imagenet"] for spec in specs}
+        asked = Laboratory(DataRoots(photographs), store, Settings(workers=0), plan, shares_passes=shares_passes)
+        for spec in specs:
+            assert len(asked.samples(spec, ["imagenet"])["imagenet"]["group"]) == IMAGES
+
+    apart, together = best_times([lambda: measure(False), lambda: measure(True)], rounds=5)
+    benchmark.extra_info["of_two_passes"] = together / apart
+    benchmark.pedantic(lambda: measure(True), rounds=1)
+    assert together / apart <= 0.8
 
 
 # The peak of the process's own memory: getrusage's would be its parent's, if that is larger.

@@ -47,7 +47,7 @@ def measure(data, records, ready, begin, done):
     from harness.classifiers.spec import parse_spec
     from harness.engines.settings import Settings
     from harness.records.store import RecordStore
-    from harness.studies.live import Laboratory
+    from harness.studies.laboratory import Laboratory
 
     torch.set_num_threads(1)
     plan = {parse_spec(text): ["imagenet"] for text in SPECS}

@@ -47,7 +47,7 @@ def laboratory(real_data, real_checkpoints, records):
     from harness.benchmarks.catalog import DataRoots
     from harness.engines.settings import Settings
     from harness.records.store import RecordStore
-    from harness.studies.live import Laboratory
+    from harness.studies.laboratory import Laboratory
 
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(real_checkpoints)

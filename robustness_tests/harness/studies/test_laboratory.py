@@ -2,19 +2,19 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from data_fixtures.colours import write_cue_conflict, write_imagenet
 from harness.benchmarks.catalog import DataRoots
 from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
-from harness.engines.measuring import run_key
+from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
-from harness.errors import DataError, DataMissing
+from harness.errors import ClassifierError, DataError, DataMissing
 from harness.protocols.attacks import Attack
 from harness.records.store import Busy, RecordStore
-from harness.studies import live
-from harness.studies.live import Laboratory
+from harness.studies.laboratory import Laboratory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,7 +113,7 @@ def test_each_thing_is_asked_of_as_many_images_as_its_prefix_and_the_settings_sa
 @pytest.fixture
 def asked(monkeypatch):
     """What was tried to be measured, in order, each with whether to wait for others and whether this came to an end."""
-    tried, measured = [], live.measured
+    tried = []
 
     def watched(dataset, need, specs, *rest, wait):
         tried.append([need, wait, False])
@@ -121,7 +121,7 @@ def asked(monkeypatch):
         tried[-1][2] = True
         return found
 
-    monkeypatch.setattr(live, "measured", watched)
+    monkeypatch.setattr("harness.studies.laboratory.measured", watched)
     return tried
 
 
@@ -185,3 +185,84 @@ def test_records_belong_to_the_contents_that_were_supplied(data, store):
         laboratory.samples(RIGHT, ["cue-conflict"])
         folders[contents] = len(store.runs())
     assert folders == {"one": 2, "another": 2}
+
+
+BROKEN = parse_spec(RIGHT.text.replace("reads_colours", "gives_nan"))
+SMALLER = parse_spec(NEXT.text.replace("resize=16&crop=16", "resize=20&crop=16"))
+PLAN = ["imagenet", "cue-conflict", ATTACK]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """What was measured, in order: what was asked, and of whom in one pass."""
+    found = []
+
+    def watched(dataset, need, specs, *rest, **how):
+        found.append((need, list(specs)))
+        return measured(dataset, need, specs, *rest, **how)
+
+    monkeypatch.setattr("harness.studies.laboratory.measured", watched)
+    return found
+
+
+def measured_alone(data, store, spec, need):
+    return Laboratory(data, RecordStore(store.root / "alone"), SETTINGS).samples(spec, [need])[need]
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_classifiers_share_a_pass_over_images_and_none_over_attacks(data, store, passes):
+    asked = Laboratory(data, store, SETTINGS, dict.fromkeys((RIGHT, NEXT), PLAN), shares_passes=True)
+    for spec in (RIGHT, NEXT):
+        for need, sample in asked.samples(spec, PLAN).items():
+            assert_same(sample, measured_alone(data, store, spec, need))
+    assert [each for each in passes if len(each[1]) > 1] == [(need, [RIGHT, NEXT]) for need in PLAN[:2]]
+
+
+@pytest.mark.parametrize(
+    ("others", "plan", "how"),
+    [
+        pytest.param([SMALLER], ["imagenet"], {"shares_passes": True}, id="images_of_another_size"),
+        pytest.param([NEXT], ["cue-conflict"], {"shares_passes": True}, id="asked_about_others"),
+        pytest.param([NEXT], ["imagenet"], {}, id="by_default"),
+        pytest.param([NEXT], ["imagenet"], {"shares_passes": True, "prefix": lambda *asked: 7}, id="prefixes"),
+    ],
+)
+def test_what_differs_is_measured_apart(data, store, passes, others, plan, how):
+    Laboratory(data, store, SETTINGS, {RIGHT: ["imagenet"]} | dict.fromkeys(others, plan), **how).samples(
+        RIGHT, ["imagenet"]
+    )
+    assert passes == [("imagenet", [RIGHT])]
+
+
+def test_who_is_in_the_store_already_joins_no_pass_and_is_not_loaded(data, store, passes, monkeypatch):
+    Laboratory(data, store, SETTINGS).samples(NEXT, ["imagenet"])
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in (RIGHT, NEXT)}, shares_passes=True)
+    asked.samples(RIGHT, ["imagenet"])
+    asked.samples(NEXT, ["imagenet"])
+    assert passes == [("imagenet", [NEXT]), ("imagenet", [RIGHT]), ("imagenet", [NEXT])]
+
+
+@pytest.mark.parametrize(("times", "shared_by"), [(0, 1), (2, 2), (3.5, 3), (1000, 4)])
+def test_a_pass_is_shared_by_as_many_as_there_is_memory_for(data, store, passes, monkeypatch, times, shared_by):
+    """A quarter of what is free is so many times what one classifier takes."""
+    free = int(4 * times * load(RIGHT).bytes)
+    monkeypatch.setattr("harness.studies.laboratory.free_bytes", lambda device: free)
+    specs = [RIGHT, *(parse_spec(NEXT.text.replace("std=1,1,1", f"std=1,1,{last}")) for last in (1.5, 2, 2.5))]
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in specs}, shares_passes=True)
+    asked.samples(RIGHT, ["imagenet"])
+    assert passes == [("imagenet", specs[:shared_by])]
+
+
+def test_who_fails_in_a_shared_pass_keeps_nobody_from_being_measured(data, store, passes):
+    specs = [RIGHT, BROKEN, NEXT]
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in specs}, shares_passes=True)
+    for spec in (RIGHT, NEXT):
+        assert_same(asked.samples(spec, ["imagenet"])["imagenet"], measured_alone(data, store, spec, "imagenet"))
+    with pytest.raises(ClassifierError, match=r"gives_nan.*: NaN or infinite logits") as caught:
+        asked.samples(BROKEN, ["imagenet"])
+    assert "reads_colours" not in str(caught.value)

@@ -8,13 +8,15 @@ from data_fixtures.colours import write_imagenet
 from harness.benchmarks.catalog import DataRoots
 from harness.benchmarks.order import prefix_order
 from harness.classifiers.spec import parse_spec
+from harness.engines.measuring import measured
 from harness.engines.settings import Settings
 from harness.errors import ClassifierError
 from harness.protocols.attacks import Attack
 from harness.records.store import RecordStore
 from harness.scores import find_score
-from harness.studies import live, quantities
-from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.studies import quantities
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks, LiveStudy
 from harness.verdicts.rules import higher
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,13 +49,13 @@ def loads(monkeypatch):
 @pytest.fixture
 def passes(monkeypatch):
     """What was measured, in order: the attack's name and the classifiers of each pass."""
-    found, measured = [], live.measured
+    found = []
 
     def watched(dataset, need, specs, *rest, **options):
         found.append((getattr(need, "name", need), [spec.text for spec in specs]))
         return measured(dataset, need, specs, *rest, **options)
 
-    monkeypatch.setattr(live, "measured", watched)
+    monkeypatch.setattr("harness.studies.laboratory.measured", watched)
     return found
 
 

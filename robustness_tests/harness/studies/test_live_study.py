@@ -20,7 +20,8 @@ from harness.errors import DataError, DataMissing, NotMeasured
 from harness.metrics.corruption import CORRUPTIONS, SEVERITIES
 from harness.records.store import RecordStore
 from harness.studies import quantities
-from harness.studies.live import Attacks, Laboratory, LiveStudy
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import Attacks, LiveStudy
 from harness.studies.study import WSL
 from robustness_tests import test_pinned_figures
 

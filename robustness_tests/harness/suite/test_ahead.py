@@ -72,7 +72,7 @@ def test_it_ends_when_whoever_started_it_has_gone(handed, monkeypatch):
     folder, _ = handed
     parents = iter([1, 2, 3])
     monkeypatch.setattr("os.getppid", lambda: next(parents))
-    monkeypatch.setattr("harness.studies.live.Laboratory._measure", lambda *arguments, **how: None)
+    monkeypatch.setattr("harness.studies.laboratory.Laboratory._measure", lambda *arguments, **how: None)
     ahead.main([str(folder)])
     assert next(parents) == 3  # looked once after the first thing, and not again
 

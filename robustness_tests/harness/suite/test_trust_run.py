@@ -12,7 +12,8 @@ from harness.classifiers.spec import parse_spec
 from harness.engines.settings import Settings
 from harness.errors import NotMeasured
 from harness.records.store import RecordStore
-from harness.studies.live import Laboratory, LiveStudy
+from harness.studies.laboratory import Laboratory
+from harness.studies.live import LiveStudy
 from harness.verdicts.rules import Verdict
 from robustness_tests import test_attack_trust
 
