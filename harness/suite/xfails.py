@@ -67,7 +67,7 @@ def read(path: Path) -> tuple[ExpectedFailure, ...]:
                 f"--xfails {path}, line {number}: {line.strip()!r} is not a claim's id, a comma and a reason, e.g. "
                 "'C10, trained against PGD' or 'C10[standard], trained against PGD'"
             )
-        found.append(ExpectedFailure(claim, cases[:-1] or "*", reason, number))
+        found.append(ExpectedFailure(claim.upper(), cases[:-1] or "*", reason, number))
     return tuple(found)
 
 

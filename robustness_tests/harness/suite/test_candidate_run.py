@@ -196,6 +196,15 @@ def test_figures_that_are_others_are_shown_all_in_one_table(ask, references):
     assert (entry["verdict"], entry["bound"]) == ("fails", pytest.approx(140 / 160))
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_of_few_images_it_is_undecided_whether_figures_are_those_that_were_recorded(ask, references, strict):
+    few = ("--images=6", *(["--strict"] if strict else []))
+    run, verdicts = ask(RIGHT, CANDIDATE, "--expect-like=mine", f"--references={references}", *few, report="few")
+    found = {entry["verdict"] for entry in of(verdicts, "L1") if entry["value"] is not None}
+    assert (found, run.code) == ({"undecided"}, int(strict))
+    assert ("reads_colours is perhaps like mine" in run.out) == strict
+
+
 def test_nobody_of_that_name_is_recorded(run_suite, references):
     run = run_suite("-m", "candidate", f"--candidate={RIGHT}", "--expect-like=mein", f"--references={references}")
     assert run.code == 4

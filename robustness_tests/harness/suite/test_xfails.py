@@ -34,6 +34,10 @@ def test_the_mark_that_windows_puts_before_a_text_is_none_of_it(file):
     assert [each.claim for each in xfails.read(file("\ufeffC10, why\n"))] == ["C10"]
 
 
+def test_a_claims_id_may_be_in_lower_case(file):
+    assert [str(each) for each in xfails.read(file("c10[standard], why\nC1, why\n"))] == ["C10[standard]", "C1"]
+
+
 @pytest.mark.parametrize("line", ["C10", "C10,", ", why", "C10 because, why", "C10[x, why", "C10[], why"])
 def test_any_other_line_is_refused_by_its_number(file, line):
     with pytest.raises(UsageError, match=r"xfails\.txt, line 2: .*is not a claim's id, a comma and a reason"):
