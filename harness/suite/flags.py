@@ -77,7 +77,12 @@ MEASURING = (
     Option("--device", "auto, cpu, cuda or cuda:N; cuda is a GPU that no other process of the suite has leased",
            "DEVICE", "auto"),
     Option("--precision", "fp32, tf32 or bf16; recorded numbers are fp32", "NAME", "fp32"),
-    Option("--batch-size", "images a batch, or auto: 32 on a CPU; on a GPU as many of 512, or of 256 under attack, as fit", "N", "auto"),
+    Option(
+        "--batch-size",
+        "images a batch, or auto: 32 on a CPU; on a GPU as many of 512, or of 256 under attack, as fit",
+        "N",
+        "auto",
+    ),
     *ENGINE,
     Option("--surrogate", f"spec on which transferred attacks are made; {SURROGATE} by default", "SPEC"),
     Option("--restarts", f"random starts a loss of the standard attacks; {RESTARTS} by default", "N"),
