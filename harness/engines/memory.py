@@ -26,23 +26,23 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT))
 
 
-def free_bytes(device: str) -> int:
+def free_bytes(device: str, root: Path = Path("/")) -> int:
     """Tell how much memory a device has left for this process; 0 where that can't be told.
 
     Args:
         device: `cuda`, `cuda:1` ...: what the GPU says; `cpu`: what the system says, or what is left of the limit of a
             container, if that is less.
+        root: Where the system says so.
     """
     if device != "cpu":
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    system = Path("/proc/meminfo")
+    system, group = root / "proc/meminfo", root / "sys/fs/cgroup"
     if not system.exists():
         return 0
     lines = dict(line.split(":", 1) for line in system.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
     try:
         limit, taken = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
     except OSError:
