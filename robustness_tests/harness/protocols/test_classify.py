@@ -102,3 +102,24 @@ def test_precision_is_what_was_asked_for():
         protocol = Classify(logits, Questions(), device=torch.device("cpu"), precision=precision)
         protocol(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), np.zeros(1, dtype=np.int16))
     assert found == [(True, False), (False, True), (False, False)]
+
+
+def test_a_gpu_is_not_waited_for_until_its_answers_are_taken(logits):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    device = torch.device("cuda")
+    answer = torch.from_numpy(logits).to(device)
+    pixels = torch.zeros(len(logits), 3, 2, 2, dtype=torch.uint8).pin_memory()
+    labels = np.array([1, 2, 3, 4, 999, -1], dtype=np.int16)
+    protocol = Classify(lambda _: answer, Questions([2, 30, 31], CATEGORIES), device=device)
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        finish = protocol.begin(pixels, labels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    found = finish()
+    here = Classify(lambda _: torch.from_numpy(logits), Questions([2, 30, 31], CATEGORIES), device=torch.device("cpu"))
+    for name, values in here(pixels, labels).items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)
