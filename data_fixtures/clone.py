@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data_fixtures.environment import environment
+
 _COPIED = (
     *("conftest.py", "pyproject.toml", "mkdocs.yml", "README.md", "CONTRIBUTING.md", ".pre-commit-config.yaml", ".ci"),
     *("benchmarks", "data_fixtures", "docs", "harness", "robustness_tests", "snapshots"),
 )
-
-# What would make a command depend on where the tests are started from.
-_INHERITED = ("ROBUSTNESS_DATA", "ROBUSTNESS_REFERENCES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT")
 
 # The harness is imported before pytest can rewrite what it asserts, which is nothing.
 _ADDOPTS = "-p no:cacheprovider -W ignore::pytest.PytestAssertRewriteWarning"
@@ -52,15 +51,10 @@ class Clone:
             copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
             root.mkdir(parents=True, exist_ok=True)
             copy(source / name, root / name)
-        kept = {name: value for name, value in os.environ.items() if name not in _INHERITED}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "data_fixtures.clone"],
             cwd=root,
-            env={
-                **kept,
-                **{"PYTHONPATH": str(root), "COLUMNS": "120", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-                "PYTEST_ADDOPTS": _ADDOPTS,
-            },
+            env=environment(PYTHONPATH=str(root), COLUMNS="120", PYTEST_ADDOPTS=_ADDOPTS),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -20,6 +20,7 @@ import pytest
 
 from data_fixtures.clone import Clone
 from data_fixtures.colours import write_cue_conflict, write_imagenet, write_imagenet_a, write_imagenet_c
+from data_fixtures.environment import environment
 from harness.cli import COMMANDS, make_parser
 
 ROOT = Path(__file__).parents[2]
@@ -287,9 +288,9 @@ def in_a_pipe(clone, command):
     """Run a command that writes the summary of a CI job."""
     summary = clone.root / "summary.md"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(clone.root), "GITHUB_STEP_SUMMARY": str(summary)}
+    variables = environment(PATH=path, PYTHONPATH=str(clone.root), GITHUB_STEP_SUMMARY=str(summary))
     command = command.replace("'", '"')
-    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=clone.root, env=environment, check=True)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=clone.root, env=variables, check=True)
     assert summary.read_text(encoding="utf-8").startswith("### Robustness claims: ")
 
 
@@ -313,10 +314,10 @@ def test_what_the_tutorial_breaks_is_caught(clone):
     sound = "    return mean(corruption_errors(mean_errors, alexnet).values())\n"
     assert before.count(sound) == 1
     path.write_text(before.replace(sound, edit), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(clone.root), "COLUMNS": "120"}
+    variables = environment(PYTHONPATH=str(clone.root), COLUMNS="120")
     words = [sys.executable, "-m", "pytest", *shlex.split(command)[1:], "-p", "no:cacheprovider"]
     try:
-        ran = subprocess.run(words, cwd=clone.root, env=environment, capture_output=True, text=True, check=False)
+        ran = subprocess.run(words, cwd=clone.root, env=variables, capture_output=True, text=True, check=False)
     finally:
         path.write_text(before, encoding="utf-8")
     assert ran.returncode == 1

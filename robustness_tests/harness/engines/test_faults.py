@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from data_fixtures.colours import write_imagenet, write_imagenet_a
+from data_fixtures.environment import environment
 from harness.stopping import KEPT
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -51,10 +52,10 @@ class Command:
         arguments: After `python -m`.
         folder: Where its store and its report are.
         data: Its data root.
-        environment: Added to this process's own.
+        added: To this process's environment.
     """
 
-    def __init__(self, arguments, folder, data, **environment):
+    def __init__(self, arguments, folder, data, **added):
         self.records = folder / "records"
         self.began = time.monotonic()
         self.process = subprocess.Popen(
@@ -64,7 +65,7 @@ class Command:
             text=True,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
-            env={**clean_environment(), **environment},
+            env=environment(COLUMNS="200", **added),
         )
 
     def others(self):
@@ -115,20 +116,14 @@ class Command:
         return Ended(self.process.returncode, out, err, seconds)
 
 
-def clean_environment():
-    left_out = ("ROBUSTNESS_DATA", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**kept, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
-
-
 def measure(folder, data):
     return Command(["harness", "measure", SLOW, "imagenet", "--json", "--batch-size=32"], folder, data)
 
 
-def ask_claims(folder, data, workers=2, subject=SLOW, **environment):
+def ask_claims(folder, data, workers=2, subject=SLOW, **added):
     options = ["-p", "no:cacheprovider", "-m", "full", TABLE4, f"-n{workers}", f"--report={folder / 'report'}"]
     named = [f"--baseline={RIGHT}", f"--classifiers={subject}", "--batch-size=32"]
-    return Command(["pytest", *options, *named], folder, data, **environment)
+    return Command(["pytest", *options, *named], folder, data, **added)
 
 
 RUNS = {"measure": measure, "pytest": ask_claims}

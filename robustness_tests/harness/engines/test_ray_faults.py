@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from data_fixtures.colours import write_imagenet
+from data_fixtures.environment import environment
 from harness.stopping import KEPT
 
 pytestmark = [
@@ -35,11 +36,9 @@ def data(tmp_path_factory):
     return root
 
 
-def environment():
-    left_out = ("ROBUSTNESS_DATA", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "RAY_ADDRESS")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+def own_environment():
     path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+    return environment(PYTHONPATH=path, COLUMNS="200")
 
 
 def processes():
@@ -91,7 +90,7 @@ class Run:
             text=True,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            env={**environment(), **more},
+            env={**own_environment(), **more},
         )
 
     def wait_for(self, condition):
@@ -191,7 +190,7 @@ def test_a_run_that_is_stopped_says_so_within_seconds(number, everybody, data, u
 @pytest.fixture
 def two_nodes(tmp_path, monkeypatch):
     """A cluster of two nodes on this machine, with a token; of each node its raylet's process."""
-    for name, value in environment().items():
+    for name, value in own_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)

@@ -1,7 +1,6 @@
 """Runs of the suite in processes of their own, on data whose every figure is known."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,17 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from data_fixtures.environment import NOT_INHERITED, environment
+
 RIGHT = "python:data_fixtures.classifiers:reads_colours?mean=0,0,0&std=1,1,1"
 WRONG = RIGHT.replace("reads_colours", "reads_the_next_class")
-
-# What would make a run depend on where it is started from.
-INHERITED = (
-    "ROBUSTNESS_DATA",
-    "PYTEST_ADDOPTS",
-    "PYTEST_XDIST_WORKER",
-    "PYTEST_XDIST_WORKER_COUNT",
-    "CUDA_VISIBLE_DEVICES",
-)
 
 
 @dataclass(frozen=True)
@@ -57,12 +49,11 @@ def run_suite(repository):
     """Run pytest in the repository, with nothing of this run's own options."""
 
     def run(*arguments, env=None, cwd=repository):
-        kept = {name: value for name, value in os.environ.items() if name not in INHERITED}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**kept, "COLUMNS": "250", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **(env or {})},
+            env=environment(**{"COLUMNS": "250", **(env or {})}),
             capture_output=True,
             text=True,
             timeout=900,
@@ -158,7 +149,7 @@ def pins_project(pytester, repository, monkeypatch):
     """Give a project whose tests take pins; nothing is pinned yet."""
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(repository / name, pytester.path / name)
-    for name in INHERITED:
+    for name in NOT_INHERITED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(repository))
     monkeypatch.setenv("COLUMNS", "250")

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from data_fixtures.environment import environment
 from harness import progress
 from harness.suite.watching import Beneath, Between, Watching, place_of
-from robustness_tests.harness.suite.conftest import INHERITED
 
 # Two tests that take three tenths of a second each and say how far they are.
 SLOW = """
@@ -226,13 +226,13 @@ def run_slow(pytester, repository):
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(repository / name, pytester.path / name)
     pytester.makepyfile(test_slow=SLOW, often=OFTEN)
-    others = (*INHERITED, "COLUMNS", "NO_COLOR", "PY_COLORS", "FORCE_COLOR")
-    kept = {name: value for name, value in os.environ.items() if name not in others}
-    paths = {"PYTHONPATH": f"{pytester.path}:{repository}", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    of_terminals = ("COLUMNS", "NO_COLOR", "PY_COLORS", "FORCE_COLOR")
+    paths = {"PYTHONPATH": f"{pytester.path}:{repository}", "TERM": "xterm"}
+    kept = {name: value for name, value in environment(**paths).items() if name not in of_terminals}
 
-    def run(*arguments, width=0, **environment):
+    def run(*arguments, width=0, **added):
         command = [sys.executable, "-m", "pytest", "-p", "often", "-p", "no:cacheprovider", "test_slow.py", *arguments]
-        env = {**kept, **paths, **environment}
+        env = {**kept, **added}
         if not width:
             return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
         ours, theirs = pty.openpty()
