@@ -20,6 +20,8 @@ from harness.benchmarks.batches import batches
 from harness.benchmarks.classes import CLASSES
 from harness.benchmarks.images import Fitting
 from harness.benchmarks.order import prefix_order
+from harness.engines.backing_off import in_parts
+from harness.engines.blame import blaming
 from harness.engines.memory import keep_freed_memory
 from harness.readings import (
     AS_NOW,
@@ -490,12 +492,15 @@ def answers(classifier: Classifier, reading: InputReading, pixels: torch.Tensor)
     module = classifier.module
     how = reading.preprocessing
     mean, std = (torch.tensor(each, device=classifier.device)[:, None, None] for each in (how.mean, how.std))
-    found = []
-    for some in pixels.split(_AT_ONCE):
+
+    def see(some: torch.Tensor) -> Seen:
         with torch.inference_mode():
             images = (some.to(classifier.device).float() / 255 - mean) / std
             logits = module.answer(images.flip(1) if reading.flips_channels else images).float()
-            found.append(_seen(logits, module.of_imagenet(logits)))
+            return _seen(logits, module.of_imagenet(logits))
+
+    with blaming(classifier.spec.text, lambda place: place, f"images of shape {tuple(pixels.shape)}"):
+        found = [seen for some in pixels.split(_AT_ONCE) for seen in in_parts(see, some)]
     joined = found[0]
     for each in found[1:]:
         joined = joined.followed_by(each)

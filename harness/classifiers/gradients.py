@@ -39,5 +39,5 @@ def _has_gradient(classifier: "Classifier") -> bool:
             return False
         try:
             return torch.autograd.grad(logits.sum(), image, allow_unused=True)[0] is not None
-        except RuntimeError as error:  # of an operator that has no derivative, unless:
-            return module.views_as_if_channels_first(error) and module.channels_first() and _has_gradient(classifier)
+        except RuntimeError:  # of an operator that has no derivative, or of one that takes its channels first
+            return module.channels_first() and _has_gradient(classifier)

@@ -28,6 +28,7 @@ from harness.classifiers.weights import (
     precision_of,
     read_state,
     read_state_and_place,
+    refuse_quantised,
     require_finite_weights,
     state_sha256,
 )
@@ -86,8 +87,10 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
     if spec.source in ("timm", "hf"):
         _tell_configuration(spec, model)
     if file is None:
-        require_finite_weights(model.state_dict(), spec.text)
-        return Classifier.freeze(spec, model, state_sha256(model.state_dict()), device)
+        state = model.state_dict()
+        refuse_quantised({name: each for name, each in state.items() if not hasattr(each, "dtype")}, spec.text)
+        require_finite_weights(state, spec.text)
+        return Classifier.freeze(spec, model, state_sha256(state), device)
     with unchanged(file):
         state, before = read_state_and_place(file, spec.prefix)
         sha256 = file_sha256(file)

@@ -106,7 +106,7 @@ def read_state_and_place(path: Path, prefix: str | None = None) -> tuple[State, 
     else:
         before, content = _unwrapped(path, loaded)
         state = {_uncompiled(name): tensor for name, tensor in _tensors(path, content, before).items()}
-    _refuse_quantised(state, str(path))
+    refuse_quantised(state, str(path))
     while state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
         before += "module."
@@ -292,8 +292,12 @@ def precision_of(dtypes: "Iterable[torch.dtype]") -> str:
     return "mixed" if len(found) > 1 else _PRECISIONS.get(next(iter(found), "float32"), "mixed")
 
 
-def _refuse_quantised(state: "Mapping[str, object]", where: str) -> None:
-    """Raise if names or types are those of whole-number weights and their scales."""
+def refuse_quantised(state: "Mapping[str, object]", where: str) -> None:
+    """Require that weights are not whole numbers with scales.
+
+    Raises:
+        CheckpointError: Names or types are those of such.
+    """
     names = [name for name, value in state.items() if _QUANTISED.search(name) or getattr(value, "is_quantized", False)]
     if names:
         raise CheckpointError(
@@ -380,7 +384,7 @@ def _tensors(path: Path, loaded: Any, before: str) -> State:
     import torch
 
     if isinstance(loaded, Mapping):
-        _refuse_quantised({str(name): value for name, value in loaded.items()}, str(path))
+        refuse_quantised({str(name): value for name, value in loaded.items()}, str(path))
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{path} holds a {type(loaded).__name__} and no tensors by name; save a state_dict")
     odd = [

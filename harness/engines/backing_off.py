@@ -1,8 +1,8 @@
 """Asks a classifier about fewer images at once where its device has no memory for more; no image is lost by that."""
 
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from harness.benchmarks.batches import Batch
 from harness.errors import NonFinite
 from harness.records.schema import Columns, joined
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,27 @@ def _at(start: int, ask: Callable[[], T]) -> T:
         return ask()
     except NonFinite as error:
         raise NonFinite(error.what, error.place + start) from error
+
+
+def in_parts(ask: "Callable[[torch.Tensor], T]", images: "torch.Tensor") -> "Iterator[T]":
+    """Ask about images in order: about all at once, or in halves, and halves of these, where memory runs out.
+
+    Raises:
+        OutOfMemoryError: Not even one image fits.
+    """
+    import torch
+
+    try:
+        found = ask(images)
+    except Exception as error:
+        if len(images) == 1 or not _is_out_of_memory(error):
+            raise
+    else:
+        yield found
+        return
+    torch.cuda.empty_cache()
+    for half in images.split(-(-len(images) // 2)):
+        yield from in_parts(ask, half)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

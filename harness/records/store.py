@@ -96,10 +96,11 @@ class RecordStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._damaged: set[Path] = set()
 
     def run(self, key: RunKey) -> "Run":
-        """Open the run of this key, made on its first write."""
-        return Run(self.root / key.folder, key)
+        """Open the run of this key, made on its first write; damage is told once, however often it is opened."""
+        return Run(self.root / key.folder, key, self._damaged)
 
     def runs(self) -> list[Path]:
         """List the folders of all runs in the store; none where it is not made yet.
@@ -174,14 +175,19 @@ def _other_format(folder: Path, layout: object) -> str:
 class Run:
     """One classifier's records on one benchmark, chunk by chunk.
 
+    Args:
+        folder: Where they lie.
+        key: What they are of.
+        damaged: Files that were told to be damaged; more are added.
+
     Raises:
         RecordsError: The folder can't be read or written, or has another format.
     """
 
-    def __init__(self, folder: Path, key: RunKey) -> None:
+    def __init__(self, folder: Path, key: RunKey, damaged: set[Path]) -> None:
         self.folder = folder
         self.key = key
-        self._damaged: set[Path] = set()
+        self._damaged = damaged
         self._is_described = False
 
     @contextmanager

@@ -18,7 +18,7 @@ from harness.classifiers.spec import Spec, parse_spec
 from harness.engines.measuring import measured, run_key
 from harness.engines.memory import free_bytes
 from harness.engines.settings import Settings
-from harness.errors import HarnessError, NotMeasured, ShardDone
+from harness.errors import ComputingLost, DataError, DecoderLost, HarnessError, NotMeasured, RecordsError, ShardDone
 from harness.figures import draw_maximizing_images
 from harness.protocols.attacks import Attack
 from harness.protocols.maximizing import Maximize
@@ -59,6 +59,9 @@ class Supply(Protocol):
             Busy: Another process is at it and `wait` is false.
         """
 
+
+# Errors that no classifier is to blame for.
+_OF_NO_CLASSIFIER = (ComputingLost, DataError, DecoderLost, RecordsError)
 
 # Of the memory that is free, how much the weights of all classifiers of one pass may take.
 _WEIGHTS = 0.25
@@ -367,9 +370,8 @@ class Laboratory:
         except ShardDone as done:
             found = [done] * len(together)
         except Exception as error:  # kept, and raised again for each figure that needs this sample
-            found = [error]
-            if len(together) > 1:  # one of the others may be to blame
-                together = [spec]
+            found, is_alone, together = [error], len(together) == 1, [spec]
+            if not is_alone and not isinstance(error, _OF_NO_CLASSIFIER):  # one of the others may be to blame
                 try:
                     found = self._run(together, need, wait=True)
                 except Exception as own:
@@ -383,19 +385,25 @@ class Laboratory:
         others = [other for other in planned if self._lacks(other, need, images)]
         if isinstance(need, Attack):
             return others if need.surrogate else []
-        if isinstance(need, Maximize) or not self._shares_passes or not self._is_to_measure(spec, need):
+        if isinstance(need, Maximize) or not self._shares_passes or not others:
             return []
-        fitting = Fitting.of(spec.preprocessing)
-        alike = [other for other in others if Fitting.of(other.preprocessing) == fitting]
-        return self._with_room([spec], [other for other in alike if self._is_to_measure(other, need)])
+        fitting, own = Fitting.of(spec.preprocessing), self._missing(spec, need)
+        if not len(own):
+            return []
+        alike = (other for other in others if Fitting.of(other.preprocessing) == fitting)
+        # Who lacks other images would be asked about more than these.
+        return self._with_room([spec], [each for each in alike if np.array_equal(own, self._missing(each, need))])
 
-    def _is_to_measure(self, spec: Spec, need: str) -> bool:
-        """Tell whether records are missing; what is wrong with a classifier or a benchmark is not for here to say."""
+    def _missing(self, spec: Spec, need: str) -> NDArray[np.int64]:
+        """Give the positions that are to be measured; none where something is wrong, which is not for here to say."""
+        nothing = np.empty(0, dtype=np.int64)
+        if not self.settings.measure:
+            return nothing
         try:
             run = self._run_of(spec, need, self.dataset(need))
-            return self.settings.measure and len(self.settings.own(run.missing(self.asked(need)), run.key.chunk)) > 0
+            return self.settings.own(run.missing(self.asked(need)), run.key.chunk)
         except HarnessError:
-            return False
+            return nothing
 
     def _with_room(self, chosen: list[Spec], others: Sequence[Spec]) -> list[Spec]:
         """Choose of some classifiers, which are loaded, as many as there is memory for beside those chosen already."""

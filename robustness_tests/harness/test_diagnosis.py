@@ -429,6 +429,27 @@ def test_it_takes_no_more_than_fifteen_looks_at_the_first_images():
     assert max(shown) <= 32
 
 
+def test_where_memory_runs_out_fewer_images_are_shown_at_once():
+    images, labels = labelled(40)
+
+    def small(batch):
+        if len(batch) > 5:
+            raise MemoryError
+        return batch
+
+    found, expected = (diagnose(planted(before=each), images, labels) for each in (small, lambda batch: batch))
+    assert str(found) == str(expected)
+
+
+def test_what_a_networks_own_code_raises_is_one_line():
+    def fails(batch):
+        raise KeyError("features")
+
+    images, labels = labelled(40)
+    with pytest.raises(ClassifierError, match=r"planted:it.* fails on images of shape \(40, 3, 4, 4\) \(KeyError: "):
+        diagnose(planted(before=fails), images, labels)
+
+
 def test_what_gives_no_logits_is_one_line():
     images, labels = labelled(40)
     with pytest.raises(ClassifierError, match=r"planted:it.* gives 10 logits an image, the spec asks for 1000"):

@@ -213,25 +213,55 @@ def views_gradients(features):
     return Flattens.apply(Passes.apply(features))
 
 
+def wants_channels_first(features):
+    if not features.is_contiguous():
+        raise ValueError("this kernel takes contiguous features")
+    return features.flatten(1)
+
+
+def reads_memory(features):
+    return features.as_strided((len(features), 128), (128, 1))
+
+
+OF_4_PIXELS = "mean=0,0,0&std=1,1,1&crop=4&resize=4"
+
+
 def test_convolutions_are_laid_out_for_speed_and_give_the_logits_of_the_model():
     import torch
 
     model = convolves(lambda features: features.flatten(1)).eval()
     expected = model(images()).detach()
-    classifier = frozen(model, "mean=0,0,0&std=1,1,1")
+    classifier = frozen(model, OF_4_PIXELS)
     assert model.convolution.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(classifier.logits(images()), expected, rtol=0, atol=1e-5)
 
 
-def test_a_model_that_views_its_features_gives_the_logits_that_it_gives_alone():
+@pytest.mark.parametrize("after", [views_features, wants_channels_first, reads_memory])
+def test_a_model_that_looks_at_how_features_lie_gives_the_logits_that_it_gives_alone(after):
     import torch
 
-    model = convolves(views_features).eval()
+    model = convolves(after).eval()
     expected = model(images()).detach()
-    classifier = frozen(model, "mean=0,0,0&std=1,1,1")
-    for _ in range(2):
-        assert torch.equal(classifier.logits(images()), expected)
+    assert torch.equal(frozen(model, OF_4_PIXELS).logits(images()), expected)
     assert model.convolution.weight.is_contiguous()
+
+
+def test_a_model_that_fails_does_so_when_it_is_asked():
+    def fails(features):
+        raise ValueError("never")
+
+    classifier = frozen(convolves(fails), OF_4_PIXELS)
+    with pytest.raises(ValueError, match="never"):
+        classifier.logits(images())
+
+
+def test_a_model_that_draws_draws_the_same_numbers_as_if_nobody_had_tried_it():
+    import torch
+
+    model = convolves(lambda features: features.flatten(1) + torch.rand(128))
+    before = torch.get_rng_state()
+    frozen(model, OF_4_PIXELS)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_model_that_views_its_gradients_can_be_attacked():
@@ -239,7 +269,7 @@ def test_a_model_that_views_its_gradients_can_be_attacked():
 
     from harness.classifiers.gradients import require_gradient
 
-    classifier = frozen(convolves(views_gradients), "mean=0,0,0&std=1,1,1&crop=4&resize=4")
+    classifier = frozen(convolves(views_gradients), OF_4_PIXELS)
     require_gradient(classifier)
     given = images().requires_grad_()
     (gradient,) = torch.autograd.grad(classifier.logits(given).sum(), given)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import urllib.error
+import warnings
 
 import pytest
 
@@ -438,6 +439,21 @@ def repository(torch_home):
 @pytest.mark.parametrize("branch", ["", ":main"])
 def test_a_repository_that_torch_hub_has_already_needs_no_network(repository, branch):
     assert_answers_as(load(f"hub:owner/repo{branch}:builds"), architecture())
+
+
+def test_layers_of_whole_numbers_are_refused_with_the_way_out(module):
+    code = """
+import torch
+
+def build():
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 1000))
+    return torch.ao.quantization.quantize_dynamic(layers)
+"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        line = refusal(CheckpointError, f"python:{module(code)}:build?resize=2&crop=2")
+    assert "holds quantised weights (1._packed_params.dtype, " in line
+    assert "export the classifier as a TorchScript program" in line
 
 
 @pytest.mark.parametrize("spec", ["hub:owner/repo:entry", "python:a.module:build", "hf:owner/model"])

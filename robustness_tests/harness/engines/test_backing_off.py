@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.benchmarks.batches import Batch
-from harness.engines.backing_off import BackingOff
+from harness.engines.backing_off import BackingOff, in_parts
 from harness.errors import NonFinite
 
 
@@ -85,11 +85,27 @@ def test_the_machines_own_memory_is_treated_alike(error):
     assert ask(BackingOff(Device(2, error), "a"), batch_of([1] * 4))[0]["index"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("room", "asked"), [(10, [10]), (9, [5, 5]), (4, [3, 2, 3, 2]), (1, [1] * 10)])
+def test_images_alone_are_asked_about_in_halves(room, asked):
+    import torch
+
+    def ask_about(images):
+        if len(images) > room:
+            raise torch.OutOfMemoryError
+        return images.tolist()
+
+    found = list(in_parts(ask_about, torch.arange(10)))
+    assert [len(part) for part in found] == asked
+    assert [image for part in found for image in part] == list(range(10))
+
+
 def test_what_does_not_fit_alone_is_told():
     import torch
 
     with pytest.raises(torch.OutOfMemoryError):
         ask(BackingOff(Device(0), "a"), batch_of([1] * 4))
+    with pytest.raises(MemoryError):
+        list(in_parts(lambda images: bytearray(2**62), torch.arange(4)))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():

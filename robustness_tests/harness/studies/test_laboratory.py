@@ -11,7 +11,7 @@ from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
 from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
-from harness.errors import ClassifierError, DataError, DataMissing
+from harness.errors import ClassifierError, DataError, DataMissing, DecoderLost, RecordsError
 from harness.protocols.attacks import Attack
 from harness.records.store import Busy, RecordStore
 from harness.studies.laboratory import Laboratory
@@ -245,6 +245,44 @@ def test_who_is_in_the_store_already_joins_no_pass_and_is_not_loaded(data, store
     asked.samples(RIGHT, ["imagenet"])
     asked.samples(NEXT, ["imagenet"])
     assert passes == [("imagenet", [NEXT]), ("imagenet", [RIGHT]), ("imagenet", [NEXT])]
+
+
+def test_who_lacks_other_images_joins_no_pass_and_is_asked_about_these_alone(data, store, passes, monkeypatch):
+    from harness.protocols.classify import Classify
+
+    Laboratory(data, store, Settings(workers=0, images=15)).samples(RIGHT, ["imagenet"])
+    seen, begin = [], Classify.begin
+    monkeypatch.setattr(Classify, "begin", lambda self, *batch: seen.append(len(batch[1])) or begin(self, *batch))
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in (RIGHT, NEXT)}, shares_passes=True)
+    asked.samples(RIGHT, ["imagenet"])
+    assert sum(seen) == 20 - 15
+    asked.samples(NEXT, ["imagenet"])
+    assert sum(seen) == 20 - 15 + 20
+
+
+def test_altered_records_are_told_of_once(data, store, caplog):
+    Laboratory(data, store, SETTINGS).samples(RIGHT, ["imagenet"])
+    (chunk,) = store.root.rglob("*.parquet")
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in (RIGHT, NEXT)}, shares_passes=True)
+    assert asked.samples(RIGHT, ["imagenet"])["imagenet"]["correct"].all()
+    assert caplog.text.count("was cut short or altered") == 1
+
+
+@pytest.mark.parametrize("error", [DecoderLost("a decoder was ended"), RecordsError("no space left on the device")])
+def test_what_no_classifier_is_to_blame_for_is_told_at_once(data, store, monkeypatch, error):
+    tried = []
+
+    def fails(dataset, need, specs, *rest, **how):
+        tried.append(list(specs))
+        raise error
+
+    monkeypatch.setattr("harness.studies.laboratory.measured", fails)
+    asked = Laboratory(data, store, SETTINGS, {spec: ["imagenet"] for spec in (RIGHT, NEXT)}, shares_passes=True)
+    with pytest.raises(type(error)) as caught:
+        asked.samples(RIGHT, ["imagenet"])
+    assert caught.value is error
+    assert tried == [[RIGHT, NEXT]]
 
 
 @pytest.mark.parametrize(("times", "shared_by"), [(0, 1), (2, 2), (3.5, 3), (1000, 4)])
