@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 KEPT = "what was measured is kept, the same command goes on from there"
 
@@ -20,6 +20,16 @@ def end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+def require_going_on() -> None:
+    """Stop here where a stop was asked for and came to nothing: what an object raises while it is deleted is dropped.
+
+    Raises:
+        KeyboardInterrupt: As the signal did.
+    """
+    if Stopping.holder:
+        Stopping.holder.stop_again()
+
+
 class Stopping:
     """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt whose message says which it was; ignores later ones.
 
@@ -29,7 +39,10 @@ class Stopping:
     Attributes:
         number: Of the signal that came; None before.
         others: Process ids to pass the signal on to, as SIGTERM.
+        holder: Who has the signals in this process; None for nobody.
     """
+
+    holder: "ClassVar[Stopping | None]" = None
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -44,11 +57,19 @@ class Stopping:
         for number in _NAMES:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._stop)
+        Stopping.holder = self
 
     def end(self) -> None:
         """Give the signals back."""
         while self._before:
             signal.signal(*self._before.popitem())  # type: ignore[arg-type]
+        if Stopping.holder is self:
+            Stopping.holder = None
+
+    def stop_again(self) -> None:
+        """Raise once more what a signal raised, if one came."""
+        if self.number is not None and os.getpid() == self._owner:
+            raise KeyboardInterrupt(f"stopped by {_NAMES[signal.Signals(self.number)]}; {KEPT}")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:  # a process that was forked from this one, to decode
@@ -63,4 +84,4 @@ class Stopping:
         for other in self.others:
             with suppress(ProcessLookupError):
                 os.kill(other, signal.SIGTERM)
-        raise KeyboardInterrupt(f"stopped by {_NAMES[signal.Signals(number)]}; {KEPT}")
+        self.stop_again()

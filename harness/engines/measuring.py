@@ -24,6 +24,7 @@ from harness.protocols.maximizing import Maximize
 from harness.protocols.needs import Need
 from harness.records.schema import CLASSIFY_SCHEMA, FILE_FACTS, SEQUENCES_SCHEMA, Columns, joined
 from harness.records.store import RecordStore, Run, RunKey
+from harness.stopping import require_going_on
 
 if TYPE_CHECKING:
     from harness.classifiers.spec import Spec
@@ -212,7 +213,8 @@ class _Keeper:
         self.began = time.monotonic()
 
     def add(self, answer: list[Columns]) -> None:
-        """Take in the columns of each classifier."""
+        """Take in the columns of each classifier; nothing more once a stop was asked for."""
+        require_going_on()
         for (lane, writer), columns in zip(self._lanes, answer, strict=True):
             lacks = np.isin(columns["position"], lane.positions, assume_unique=True)
             if lacks.any():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.classifiers.spec import Spec
 from harness.records.locks import held, shared_folder
+from harness.stopping import require_going_on
 
 _POLL = 0.05
 
@@ -35,6 +36,7 @@ class Turns:
             return
         until = time.monotonic() + self._patience
         while not self._take(spec) and time.monotonic() < until:
+            require_going_on()
             time.sleep(_POLL)
 
     def give_back(self, kept: Container[Spec]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.stopping import Stopping, end_at_once
+from harness.stopping import Stopping, end_at_once, require_going_on
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
@@ -27,6 +27,11 @@ class Interruptions:
         self._shows_all = config.option.fulltrace
         self._is_worker = hasattr(config, "workerinput")
         self._crashed: set[str] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> None:
+        """Begin no further test once a stop was asked for."""
+        require_going_on()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
