@@ -3,7 +3,6 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,17 +93,18 @@ def batches(
         collate_fn=_collate,
         pin_memory=pin,
     )
-    batch: Batch | DataError | None
-    with _saying_who_is_lost():
-        read = _undisturbed(loader)
-    while True:
-        with _saying_who_is_lost():
-            batch = next(read, None)
-        if batch is None:
-            return
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    try:
+        for batch in _undisturbed(loader):
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if not str(error).startswith(_LOST):
+            raise
+        raise DecoderLost(
+            "a process that decodes images was ended from outside, as systems do that run out of memory; "
+            f"{KEPT} (fewer at once with --batch-size)"
+        ) from error
 
 
 def _undisturbed(loader: "DataLoader[Batch | DataError]") -> "Iterator[Batch | DataError]":
@@ -119,19 +119,6 @@ def _undisturbed(loader: "DataLoader[Batch | DataError]") -> "Iterator[Batch | D
         is_torchs = before is None or str(getattr(before, "__module__", "")).startswith("torch.")
         signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
     return read
-
-
-@contextmanager
-def _saying_who_is_lost() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith(_LOST):
-            raise
-        raise DecoderLost(
-            "a process that decodes images was ended from outside, as systems do that run out of memory; "
-            f"{KEPT} (fewer at once with --batch-size)"
-        ) from error
 
 
 # By a pair's index, what was decoded.

@@ -1,5 +1,6 @@
 """Measures classifiers through the store: each loaded once, everything planned for it in one go."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -392,7 +393,7 @@ class Laboratory:
             return []
         alike = (other for other in others if Fitting.of(other.preprocessing) == fitting)
         # Who lacks other images would be asked about more than these.
-        return self._with_room([spec], [each for each in alike if np.array_equal(own, self._missing(each, need))])
+        return self._with_room(spec, [each for each in alike if np.array_equal(own, self._missing(each, need))])
 
     def _missing(self, spec: Spec, need: str) -> NDArray[np.int64]:
         """Give the positions that are to be measured; none where something is wrong, which is not for here to say."""
@@ -405,21 +406,25 @@ class Laboratory:
         except HarnessError:
             return nothing
 
-    def _with_room(self, chosen: list[Spec], others: Sequence[Spec]) -> list[Spec]:
-        """Choose of some classifiers, which are loaded, as many as there is memory for beside those chosen already."""
-        room = free_bytes(self.settings.own_device) * _WEIGHTS
+    def _with_room(self, spec: Spec, others: Sequence[Spec]) -> list[Spec]:
+        """Choose of some classifiers, which are loaded, as many as there is memory for beside one."""
+        room = free_bytes(self.settings.own_device) * _WEIGHTS - self._size(spec)
         found: list[Spec] = []
-        for other in others:
-            before = set(self._loaded)
-            try:
-                fits = sum(self._load(each).bytes for each in (*chosen, *found, other)) <= room
-            except HarnessError:  # which is told when its own turn comes
-                fits = False
-            if fits:
+        for other in others if room > 0 else ():
+            was_loaded = other in self._loaded
+            if (size := self._size(other)) <= room:
+                room -= size
                 found.append(other)
-            elif other not in before:
+            elif not was_loaded:
                 self._loaded.pop(other, None)
         return found
+
+    def _size(self, spec: Spec) -> float:
+        """Tell how much memory a classifier takes, loaded; infinite where it can't be, which its own turn tells."""
+        try:
+            return self._load(spec).bytes
+        except HarnessError:
+            return math.inf
 
     def _run(self, specs: Sequence[Spec], need: Need, *, wait: bool) -> list[Sample | Exception]:
         dataset = self.dataset(benchmark_of(need), wait=wait)
