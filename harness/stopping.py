@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import ClassVar, NoReturn
@@ -12,6 +14,9 @@ from typing import ClassVar, NoReturn
 KEPT = "what was measured is kept, the same command goes on from there"
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+# Seconds after which a signal is sent again that Python was told of and has not handled.
+_INSISTS_AFTER = 0.2
+_NO_SIGNAL = b"\0"
 
 
 def end_at_once(code: int) -> NoReturn:
@@ -49,6 +54,7 @@ class Stopping:
         self.others: set[int] = set()
         self._owner = os.getpid()
         self._before: dict[int, object] = {}
+        self._insistence: _Insistence | None = None
 
     def begin(self) -> None:
         """Take the signals over, but for those that whoever started this process has it ignore."""
@@ -58,6 +64,7 @@ class Stopping:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._stop)
         Stopping.holder = self
+        self._insistence = _Insistence(lambda: self.number is None and Stopping.holder is self)
 
     def end(self) -> None:
         """Give the signals back."""
@@ -65,6 +72,9 @@ class Stopping:
             signal.signal(*self._before.popitem())  # type: ignore[arg-type]
         if Stopping.holder is self:
             Stopping.holder = None
+        if self._insistence:
+            self._insistence.end()
+            self._insistence = None
 
     def stop_again(self) -> None:
         """Raise once more what a signal raised, if one came."""
@@ -85,3 +95,47 @@ class Stopping:
             with suppress(ProcessLookupError):
                 os.kill(other, signal.SIGTERM)
         self.stop_again()
+
+
+class _Insistence:
+    """A thread that sends a signal again which Python was told of and has not handled.
+
+    Python handles signals between its steps. One that comes just before a system call, or to another thread than the
+    main one, does not end that call, which for a batch may last seconds and elsewhere for ever.
+
+    Args:
+        is_wanted: Whether a signal that came is still to be handled.
+    """
+
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
+        self._is_wanted = is_wanted
+        self._main = threading.get_ident()
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
+        self._before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        threading.Thread(target=self._insist, daemon=True).start()
+
+    def end(self) -> None:
+        """Have signals told to whoever was told before."""
+        signal.set_wakeup_fd(self._before)
+        os.write(self._tell, _NO_SIGNAL)
+
+    def _insist(self) -> None:
+        while (told := os.read(self._told, 1)) != _NO_SIGNAL:
+            if (number := told[0]) not in _NAMES:
+                continue
+            time.sleep(_INSISTS_AFTER)
+            while self._is_wanted():
+                signal.pthread_kill(self._main, number)
+                time.sleep(_INSISTS_AFTER)
+        os.close(self._told)
+        os.close(self._tell)
+
+
+def _tell_nobody() -> None:
+    """Keep what a process that was forked is sent from being taken for what this one is."""
+    if Stopping.holder:
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_tell_nobody)

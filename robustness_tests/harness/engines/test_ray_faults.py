@@ -52,23 +52,27 @@ def processes():
     return found
 
 
-def named(name, ancestor=None):
-    """List the processes that call themselves so, below another one."""
-    parents, found = processes(), []
-    for process in parents:
-        with suppress(OSError):
-            command = (Path("/proc") / str(process) / "cmdline").read_bytes().decode(errors="replace")
-            if command.startswith(name) or f"/{name} " in command.replace("\0", " "):
-                found.append(process)
-    if ancestor is None:
-        return found
+def below(ancestor):
+    """List a process and all that it started."""
+    parents = processes()
 
     def is_below(process):
         while process in parents and process != ancestor:
             process = parents[process]
         return process == ancestor
 
-    return [process for process in found if is_below(process)]
+    return [process for process in parents if is_below(process)]
+
+
+def named(name, ancestor):
+    """List the processes that call themselves so, below another one."""
+    found = []
+    for process in below(ancestor):
+        with suppress(OSError):
+            command = (Path("/proc") / str(process) / "cmdline").read_bytes().decode(errors="replace")
+            if command.startswith(name) or f"/{name} " in command.replace("\0", " "):
+                found.append(process)
+    return found
 
 
 class Run:
@@ -217,7 +221,9 @@ def test_a_run_on_two_nodes_goes_on_when_one_is_killed(two_nodes, data, undistur
     run = Run(tmp_path, data, f"--ray-address={address}", **told)
     for raylet in raylets:
         run.wait_until_actors_work(ancestor=raylet)
-    os.kill(raylets[1], signal.SIGKILL)
+    for process in below(raylets[1]):  # the raylet alone would leave its actor time to answer
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     code, out, err, _ = run.ended()
     assert (code, out) == (0, undisturbed), err
     assert "is computed again" in err
