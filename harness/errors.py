@@ -84,7 +84,7 @@ class NonFinite(ClassifierError):
 
 
 class DecoderLost(HarnessError):
-    """A process that decodes images was ended from outside."""
+    """A process that decodes images, or makes them, was ended from outside."""
 
 
 class ComputingLost(HarnessError):

@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import ClassVar, NoReturn
 
@@ -35,6 +35,21 @@ def require_going_on() -> None:
         Stopping.holder.stop_again()
 
 
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Have a stop wait until this is done, as processes begin: what is not known yet to have begun can't be ended."""
+    holder = Stopping.holder
+    if holder is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    holder.is_held = True
+    try:
+        yield
+    finally:
+        holder.is_held = False
+        holder.stop_again()
+
+
 class Stopping:
     """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt whose message says which it was; ignores later ones.
 
@@ -44,6 +59,7 @@ class Stopping:
     Attributes:
         number: Of the signal that came; None before.
         others: Process ids to pass the signal on to, as SIGTERM.
+        is_held: Whether what is going on is not to be broken off.
         holder: Who has the signals in this process; None for nobody.
     """
 
@@ -52,6 +68,7 @@ class Stopping:
     def __init__(self) -> None:
         self.number: int | None = None
         self.others: set[int] = set()
+        self.is_held = False
         self._owner = os.getpid()
         self._before: dict[int, object] = {}
         self._insistence: _Insistence | None = None
@@ -77,8 +94,14 @@ class Stopping:
             self._insistence = None
 
     def stop_again(self) -> None:
-        """Raise once more what a signal raised, if one came."""
+        """End the decoding processes and raise what a signal raises, if one came.
+
+        Raises:
+            KeyboardInterrupt: With what is to be said of it.
+        """
         if self.number is not None and os.getpid() == self._owner:
+            for child in multiprocessing.active_children():
+                child.kill()
             raise KeyboardInterrupt(f"stopped by {_NAMES[signal.Signals(self.number)]}; {KEPT}")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -87,14 +110,11 @@ class Stopping:
         if self.number is not None:
             return
         self.number = number
-        # In place of torch's handler, which would raise that a decoding process has ended in the midst of a write.
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        for child in multiprocessing.active_children():
-            child.terminate()
         for other in self.others:
             with suppress(ProcessLookupError):
                 os.kill(other, signal.SIGTERM)
-        self.stop_again()
+        if not self.is_held:
+            self.stop_again()
 
 
 class _Insistence:

@@ -1,7 +1,5 @@
 """A benchmark's pairs as batches of pixels, decoded or generated in worker processes, a bounded number ahead."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset
+from harness.benchmarks.helpers import given
 from harness.benchmarks.images import FileFacts, Fitting, read_image
-from harness.errors import DataError, DecoderLost
+from harness.errors import DataError
 from harness.stopping import KEPT
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import DataLoader
-
-# How torch's messages begin that tell of it.
-_LOST = ("DataLoader worker (pid", "Pin memory thread exited")
 
 # From a pair's index to uint8 pixels, shape (frames, 3, crop, crop), and what tells its file from another.
 _Read = Callable[[int], "tuple[torch.Tensor, FileFacts]"]
@@ -77,7 +72,7 @@ def batches(
         keep: Keep what was decoded with the dataset, and give it again; in this process.
         pin: Lay pixels into pinned memory, from which copies to a GPU need not be waited for.
 
-    Yields:
+    Returns:
         The batches, in order.
 
     Raises:
@@ -93,32 +88,7 @@ def batches(
         collate_fn=_collate,
         pin_memory=pin,
     )
-    try:
-        for batch in _undisturbed(loader):
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
-    except RuntimeError as error:
-        if not str(error).startswith(_LOST):
-            raise
-        raise DecoderLost(
-            "a process that decodes images was ended from outside, as systems do that run out of memory; "
-            f"{KEPT} (fewer at once with --batch-size)"
-        ) from error
-
-
-def _undisturbed(loader: "DataLoader[Batch | DataError]") -> "Iterator[Batch | DataError]":
-    """Begin to read, and take back the handler by which torch tells of the end of a decoding process.
-
-    It would raise that in the midst of whatever this process is doing, a write of records too. Without it whoever
-    waits for a batch is told, 5 seconds later at most.
-    """
-    before = signal.getsignal(signal.SIGCHLD)
-    read = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        is_torchs = before is None or str(getattr(before, "__module__", "")).startswith("torch.")
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
-    return read
+    return given(loader, "decodes images", f"{KEPT} (fewer at once with --batch-size)")
 
 
 # By a pair's index, what was decoded.

@@ -17,6 +17,7 @@ from PIL import Image
 
 from harness.benchmarks import imagenet_c, imagenet_p
 from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint
+from harness.benchmarks.helpers import given
 from harness.benchmarks.imagenet import open_imagenet
 from harness.benchmarks.images import FileFacts, Fitting, read_image
 from harness.errors import DataError, DataMissing, UsageError
@@ -164,6 +165,7 @@ def generate(
     Raises:
         UsageError: The target holds other data, or the benchmark can't be made.
         DataMissing, DataError: As `open_generated`; a photograph can't be used; the disk is full.
+        DecoderLost: A process that makes files was ended from outside.
     """
     from torch.utils.data import DataLoader
 
@@ -183,9 +185,7 @@ def generate(
         batch_size=None,
         num_workers=workers if device == "cpu" else 0,
     )
-    for made in loader:
-        if isinstance(made, DataError):
-            raise made
+    for made in given(loader, "makes files", "what was generated is kept, the same command goes on from there"):
         done += made
         progress.tell(done)
     _claim(target, dataset, is_whole=True)

@@ -18,7 +18,7 @@ from harness.benchmarks.batches import batches
 from harness.benchmarks.catalog import DataRoots, open_benchmark, parse_placement
 from harness.benchmarks.classes import class_index
 from harness.benchmarks.images import Fitting, read_image
-from harness.errors import DataError, DataMissing, UsageError
+from harness.errors import DataError, DataMissing, DecoderLost, UsageError
 
 WNIDS = list(class_index())
 CELLS = ("gaussian_noise/1", "pixelate/5", "brightness/3")
@@ -134,6 +134,23 @@ def test_a_folder_that_is_not_whole_is_refused_until_it_is(photographs, tmp_path
     assert len(open_benchmark("imagenet-c", roots)) == 9
     whole = files(target)
     assert kept.items() - {("", b"")} <= whole.items() | {(generated.MANIFEST, kept[generated.MANIFEST])}
+
+
+@pytest.mark.usefixtures("few_cells")
+def test_a_process_that_is_lost_is_told_and_the_same_goes_on(photographs, tmp_path, monkeypatch):
+    replace_whole, this = generated.replace_whole, os.getpid()
+
+    def lose_process(path, data, **how):
+        replace_whole(path, data, **how)
+        if os.getpid() != this:
+            os._exit(1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generated, "replace_whole", lose_process)
+        with pytest.raises(DecoderLost, match="that makes files was ended from outside.*the same command goes on"):
+            generated.generate("imagenet-c", photographs, tmp_path / "c", workers=1)
+    assert len(list(tmp_path.glob("c/*/*/*/*.JPEG"))) == 1
+    assert len(generated.generate("imagenet-c", photographs, tmp_path / "c", workers=1)) == 9
 
 
 def test_a_run_that_is_killed_leaves_whole_files(photographs, tmp_path):
