@@ -81,6 +81,9 @@ class SuiteSession:
         def get(option: flags.Option) -> Any:
             return flags.value_of(option, config.getoption(option.dest), config.getini)
 
+        worker = getattr(config, "workerinput", None)
+        self._is_worker = worker is not None
+        self._is_alone = not worker or worker["workercount"] == 1
         named = {option.dest: get(option) for option in flags.CLAIMS}
         request = options.read_request(get, measure=not named["claims_only"])
         decoders = min(request.settings.workers, share_cores(config))
@@ -98,12 +101,12 @@ class SuiteSession:
         # pytest's own option, which sets an ini key that is set here anyway.
         self.strict = "strict=true" in (config.getoption("override_ini") or ())
         self.report = Path(named["report"]).expanduser() if named["report"] else None
-        if self.report and not hasattr(config, "workerinput"):
+        if self.report and not self._is_worker:
             options.check_writable("--report", self.report)
         self._compared_with = str(Path(named["compare"]).expanduser()) if named["compare"] else ""
         if self._compared_with and not self.report:
             raise UsageError("--compare is told in a report; add --report DIR")
-        is_told = self._compared_with and not hasattr(config, "workerinput")
+        is_told = self._compared_with and not self._is_worker
         self._earlier = options.read_earlier(self._compared_with) if is_told else None
         self._begun = datetime.now().astimezone()
         self._command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
@@ -147,9 +150,6 @@ class SuiteSession:
         new_only = getattr(config.option, "update_new_snapshots_only", False)
         self._renews_pins = bool(config.option.update_snapshots)
         self._records_pins = self._renews_pins or bool(new_only)
-        worker = getattr(config, "workerinput", None)
-        self._is_worker = worker is not None
-        self._is_alone = not worker or worker["workercount"] == 1
         self._asks_of_named = parameters.asks_of_named(config)
         self._ahead: ahead.Ahead | None = None
 
