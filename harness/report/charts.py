@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,21 +73,26 @@ def images_to_verdict(entries: Iterable[Mapping[str, Any]]) -> Chart | None:
     if not claims:
         return None
     looks = {"holds": (_COLOURS[2], "o"), "fails": (_COLOURS[1], "X"), "undecided": (_COLOURS[4], "D")}
+    alike = Counter((entry["verdict"], entry["claim"], entry["images"]) for entry in shown)
+
+    def row(claim: str, verdict: str) -> float:
+        """Give where a claim's verdicts of one kind lie: beside those of another kind."""
+        kinds = [each for each in looks if any((kind, name) == (each, claim) for kind, name, _ in alike)]
+        return claims.index(claim) + 0.3 * (kinds.index(verdict) - (len(kinds) - 1) / 2)
 
     def draw(axes: "Axes") -> None:
         for verdict, (colour, marker) in looks.items():
-            own = [entry for entry in shown if entry["verdict"] == verdict]
+            own = [(images, row(claim, said), n) for (said, claim, images), n in alike.items() if said == verdict]
             if own:
-                places = [claims.index(entry["claim"]) for entry in own]
-                axes.plot(
-                    [entry["images"] for entry in own], places, marker, color=colour, label=verdict, alpha=0.75,
-                    markersize=5, linestyle="none",
-                )  # fmt: skip
+                images, rows, counts = map(np.array, zip(*own, strict=True))
+                sizes = np.minimum(8 + 5 * np.sqrt(counts), 40)
+                axes.scatter(images, rows, s=sizes, c=colour, marker=marker, label=verdict, alpha=0.75, linewidth=0)
+        axes.set_ylim(-0.7, len(claims) - 0.3)
         axes.set_xscale("log")
         axes.set_yticks(range(len(claims)), claims, fontsize=7)
         axes.invert_yaxis()
         axes.set_xlabel("images that the verdict rests on")
-        axes.grid(axis="x", alpha=0.25)
+        axes.grid(alpha=0.25)
         axes.legend(fontsize=7, loc="best")
 
     words = "; ".join(
@@ -97,11 +103,11 @@ def images_to_verdict(entries: Iterable[Mapping[str, Any]]) -> Chart | None:
     return _chart(
         "images_to_verdict",
         "Images to each verdict",
-        "On how many images each verdict rests, a row a claim"
+        "On how many images each verdict rests, a row a claim; larger where several verdicts rest on as many"
         + (
-            ": fewer means that the claim was cheap to decide."
+            ". Fewer means that the claim was cheap to decide."
             if is_drawn
-            else "; --decide looks at as many as it takes."
+            else ". --decide looks at as many as it takes."
         ),
         f"Images by claim. {words}.",
         draw,
