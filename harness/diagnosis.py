@@ -8,7 +8,7 @@ images, and the one that does clearly better is named, with what would mend it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
     from harness.benchmarks.dataset import Dataset
     from harness.classifiers.classifier import Classifier
+
+# Of what is found, and how: what is kept of another one is found out again.
+FORM = 1
 
 # Error rate of naming a reading, over all that are tried and both looks; and of calling an accuracy above chance.
 ALPHA = 1e-3
@@ -199,6 +202,15 @@ class Diagnosis:
     def as_json(self) -> dict[str, Any]:
         """Give it as an object for JSON; fractions, not percent."""
         return {**asdict(self), "words": str(self)}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Diagnosis:
+        """Read what `as_json` gave."""
+        found = {name: value for name, value in given.items() if name != "words"}
+        best, suspect = (Reading(**found[name]) if found[name] else None for name in ("best", "suspect"))
+        readings = tuple(Reading(**each) for each in found["readings"])
+        beside = {"readings": readings, "best": best, "suspect": suspect, "answers": Answers(**found["answers"])}
+        return cls(**{**found, **beside})
 
 
 def is_at_chance(hits: int, images: int, classes: int) -> bool:

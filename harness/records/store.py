@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CHUNK_FILE = re.compile(r"(?P<chunk>\d{5})-(?P<rows>\d+)\.(?P<checksum>[0-9a-f]{16})\.parquet")
 DESCRIPTION = "run.json"
 PACES = "paces.json"
+FINDINGS = "findings.json"
 LOCK = ".lock"
 
 # How a run's folder is laid out; its description says which layout it has. What says nothing has the first.
@@ -351,6 +352,40 @@ class Run:
         known = self._paces().get(device)
         return known["seconds"] / known["images"] if known else None
 
+    def keep_findings(self, grounds: str, findings: object) -> None:
+        """Keep what was found out about the classifier beside its records, in the place of what was found out before.
+
+        Args:
+            grounds: All that it depends on beyond what the run's key says.
+            findings: It, as JSON has it.
+        """
+        checksum = _checksum_of_findings(grounds, findings)
+        kept = {"grounds": grounds, "checksum": checksum, "findings": findings}
+        try:
+            self._prepare()
+            _write_whole(self.folder / FINDINGS, json.dumps(kept, indent=1).encode())
+        except RecordsError as error:  # they are found out once more
+            log.warning("%s", error)
+
+    def findings(self, grounds: str) -> object:
+        """Give what was found out on the same grounds; None where nothing was, or it was cut short or altered.
+
+        Raises:
+            RecordsError: It can't be read.
+        """
+        self._check()
+        path = self.folder / FINDINGS
+        try:
+            kept = read_findings(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if kept is None and path not in self._damaged:
+            log.warning("records: %s was cut short or altered; what it says is found out again", path)
+            self._damaged.add(path)
+        return kept["findings"] if kept and kept["grounds"] == grounds else None
+
     def chunks(self) -> dict[int, Path]:
         """Map each chunk that is there, whole or not, to its file."""
         return self._files()
@@ -446,6 +481,24 @@ class Run:
                 )
 
 
+def read_findings(path: Path) -> dict[str, Any] | None:
+    """Read a file of findings, with their grounds; None where it was cut short or altered.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    try:
+        kept: dict[str, Any] = json.loads(path.read_bytes())
+        is_whole = kept["checksum"] == _checksum_of_findings(kept["grounds"], kept["findings"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return kept if is_whole else None
+
+
+def _checksum_of_findings(grounds: str, findings: object) -> str:
+    return checksum_of(json.dumps([grounds, findings], sort_keys=True).encode())
+
+
 def lock_files(folder: Path) -> list[Path]:
     """List the locks of a run, that of all and those of its parts."""
     return sorted(folder.glob(f"{LOCK}*"))
@@ -468,7 +521,7 @@ def chunk_files(folder: Path) -> dict[int, list[str]]:
 
 
 def checksum_of(data: bytes) -> str:
-    """Give the first 16 hex digits of the sha256 of a chunk's file, which its name carries."""
+    """Give the first 16 hex digits of the sha256 of a file's bytes; a chunk's name carries them."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

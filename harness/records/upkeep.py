@@ -20,6 +20,7 @@ from harness.records.locks import held, is_held
 from harness.records.store import (
     CHUNK_FILE,
     DESCRIPTION,
+    FINDINGS,
     LOCK,
     PACES,
     RecordStore,
@@ -30,13 +31,14 @@ from harness.records.store import (
     chunk_files,
     from_parquet,
     lock_files,
+    read_findings,
     read_key,
     unreadable,
     unwritable,
 )
 
-_TEMPORARY = re.compile(rf"\.({re.escape(DESCRIPTION)}|{re.escape(PACES)}|{CHUNK_FILE.pattern})\.\d+")
-_BESIDE_CHUNKS = (DESCRIPTION, PACES)
+_BESIDE_CHUNKS = (DESCRIPTION, PACES, FINDINGS)
+_TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, _BESIDE_CHUNKS))}|{CHUNK_FILE.pattern})\.\d+")
 
 _REMOVE = "store gc removes it, and measuring again fills the gap"
 
@@ -172,8 +174,7 @@ def checked(folder: Path) -> Checked:
                 damages.append(found)
             else:
                 chunks, records, size = chunks + 1, records + _rows(path.name), size + found
-    if (paces := _damaged_paces(folder / PACES)) is not None:
-        damages.append(paces)
+    damages += filter(None, (_damaged_paces(folder / PACES), _damaged_findings(folder / FINDINGS)))
     return Checked(chunks, records, size, tuple(damages))
 
 
@@ -218,6 +219,18 @@ def _damaged_paces(path: Path) -> Damage | None:
     except ValueError:
         return Damage(path, "cut short or altered; forecasts alone rest on it", "store gc removes it", is_garbage=True)
     return None
+
+
+def _damaged_findings(path: Path) -> Damage | None:
+    try:
+        is_whole = read_findings(path) is not None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Damage(path, f"can't be read ({error.strerror})", "mend the disk; nothing is deleted unread")
+    if is_whole:
+        return None
+    return Damage(path, "cut short or altered", "store gc removes it, and it is found out again", is_garbage=True)
 
 
 def collected(store: RecordStore, *, dry_run: bool = False) -> Iterator[Taken]:

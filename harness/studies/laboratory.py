@@ -1,5 +1,7 @@
 """Measures classifiers through the store: each loaded once, everything planned for it in one go."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from harness.benchmarks.catalog import DataRoots, open_benchmark
 from harness.benchmarks.dataset import Dataset
 from harness.benchmarks.images import Fitting
+from harness.benchmarks.order import prefix_order
 from harness.classifiers.loading import identity
 from harness.classifiers.spec import Spec, parse_spec
 from harness.engines.measuring import measured, run_key
@@ -523,29 +526,68 @@ class Laboratory:
     def diagnosis(self, spec: Spec, reference: Spec | None = None) -> "Diagnosis":
         """Tell what other readings of a classifier's images and classes would do, once.
 
+        It is kept beside the classifier's records, and read from there while the images that it was made on are as they
+        were.
+
         Args:
             spec: Which classifier.
             reference: A classifier that is known to be good, whose answers are read from the store, if they are there.
 
         Raises:
-            NotMeasured: Nothing may be measured.
+            NotMeasured: It is not kept, and nothing may be measured.
         """
         if spec not in self._diagnoses:
-            if not self.settings.measure:
-                raise NotMeasured("what other readings would do is not recorded, and nothing may be measured")
-            from harness.diagnosis import MOST_IMAGES, diagnose_dataset
+            from harness.diagnosis import Diagnosis
 
-            found = diagnose_dataset(
-                self.dataset("imagenet"),
-                self._load(spec),
-                images=min(MOST_IMAGES, self.asked("imagenet")),
-                seed=self.settings.seed,
-                reference_predictions=self._predictions(reference) if reference else None,
-                workers=self.settings.workers,
-            )
-            self._diagnoses[spec] = found
+            dataset = self.dataset("imagenet")
+            predictions = self._predictions(reference) if reference else None
+            grounds = self._grounds(dataset, predictions)
+            run = self._run_of(spec, "imagenet", dataset)
+            known = run.findings(grounds)
+            if isinstance(known, dict):
+                self._diagnoses[spec] = Diagnosis.from_json(known)
+            else:
+                self._diagnoses[spec] = self._diagnose(spec, dataset, predictions)
+                run.keep_findings(grounds, self._diagnoses[spec].as_json())
             self._let_go()
         return self._diagnoses[spec]
+
+    def _diagnose(self, spec: Spec, dataset: Dataset, predictions: NDArray[np.integer] | None) -> "Diagnosis":
+        from harness.diagnosis import diagnose_dataset
+
+        if not self.settings.measure:
+            raise NotMeasured("what other readings would do is not recorded, and nothing may be measured")
+        return diagnose_dataset(
+            dataset,
+            self._load(spec),
+            images=self._diagnosed_images,
+            seed=self.settings.seed,
+            reference_predictions=predictions,
+            workers=self.settings.workers,
+        )
+
+    @property
+    def _diagnosed_images(self) -> int:
+        from harness.diagnosis import MOST_IMAGES
+
+        return min(MOST_IMAGES, self.asked("imagenet"))
+
+    def _grounds(self, dataset: Dataset, predictions: NDArray[np.integer] | None) -> str:
+        """Tell what a diagnosis depends on beyond what a run's key says: which images they are now, whose answers help.
+
+        Raises:
+            DataError: An image is not there any more.
+        """
+        from harness.diagnosis import FORM
+
+        order = prefix_order(len(dataset), self.settings.seed)[: self._diagnosed_images]
+        try:
+            stats = [path.stat() for path in (dataset.path(int(index)) for index in order)]
+        except OSError as error:
+            raise DataError(f"imagenet: {error.filename} can't be read ({error.strerror})") from error
+        files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+        helps = None if predictions is None else predictions.tolist()
+        return hashlib.sha256(json.dumps([FORM, files, helps]).encode()).hexdigest()[:16]
 
     def _predictions(self, spec: Spec) -> NDArray[np.integer] | None:
         """Read a classifier's top-1 of the photographs from the store; None where it was never run."""

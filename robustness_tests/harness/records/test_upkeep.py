@@ -152,13 +152,17 @@ def _litter(run):
     described.write_bytes(b"{")
     paces = run.folder / "paces.json"
     paces.write_bytes(b"{")
+    run.keep_findings("grounds", {"accuracy": 0.5})
+    findings = run.folder / "findings.json"
+    findings.write_bytes(findings.read_bytes().replace(b"0.5", b"0.6"))
     run_of_part = RecordStore(run.folder.parents[1] / "other").run(run.key)
     run_of_part.append(rows(8, 9))
     part = chunk(run_of_part, 2)
     superseded = run.folder / part.name
     superseded.write_bytes(part.read_bytes())
     part.unlink()
-    return {path: path.stat().st_size for path in (chunk(run, 1), temporary, described, paces, superseded)}
+    litter = (chunk(run, 1), temporary, described, paces, findings, superseded)
+    return {path: path.stat().st_size for path in litter}
 
 
 def test_what_no_run_can_use_is_deleted_and_all_else_is_kept(run):
@@ -185,13 +189,14 @@ def test_a_dry_run_says_the_same_and_touches_nothing(run):
     said = list(collected(store, dry_run=True))
     assert bytes_of(store.root) == before
     assert list(collected(store)) == said
-    assert len(said) == 6
+    assert len(said) == 7
 
 
 def test_a_run_without_records_goes_with_its_folder_and_that_of_its_benchmark(store, run):
     other = store.run(key(benchmark="imagenet-a"))
     with other.lock():
         other.add_pace("cpu", 1, 1.0)
+        other.keep_findings("grounds", {"accuracy": 0.5})
     size = sum(path.stat().st_size for path in other.folder.iterdir())
     (taken,) = collected(store)
     assert (taken.path, taken.why, taken.bytes) == (other.folder, "a run without records", size)

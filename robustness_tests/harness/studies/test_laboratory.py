@@ -1,5 +1,6 @@
 """The laboratory: data are put in place when they are asked for, and processes share what there is to measure."""
 
+import os
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ from harness.classifiers.loading import load
 from harness.classifiers.spec import parse_spec
 from harness.engines.measuring import measured, run_key
 from harness.engines.settings import Settings
-from harness.errors import ClassifierError, DataError, DataMissing, DecoderLost, RecordsError
+from harness.errors import ClassifierError, DataError, DataMissing, DecoderLost, NotMeasured, RecordsError
 from harness.protocols.attacks import Attack
 from harness.records.store import Busy, RecordStore
 from harness.studies.laboratory import Laboratory
@@ -304,3 +305,43 @@ def test_who_fails_in_a_shared_pass_keeps_nobody_from_being_measured(data, store
     with pytest.raises(ClassifierError, match=r"gives_nan.*: NaN or infinite logits") as caught:
         asked.samples(BROKEN, ["imagenet"])
     assert "reads_colours" not in str(caught.value)
+
+
+STORED = Settings(workers=0, measure=False)
+
+
+def test_a_diagnosis_is_kept_beside_the_records(data, store):
+    found = Laboratory(data, store, SETTINGS).diagnosis(NEXT)
+    assert found.readings
+    assert Laboratory(data, store, STORED).diagnosis(NEXT) == found
+    with pytest.raises(NotMeasured, match="is not recorded, and nothing may be measured"):
+        Laboratory(data, store, STORED).diagnosis(RIGHT)
+
+
+def of_another_image(data, store):
+    os.utime(next(data.root.glob("imagenet/*/*/*.png")), (1, 1))
+
+
+def of_another_reference(data, store):
+    Laboratory(data, store, SETTINGS).samples(RIGHT, ["imagenet"])
+
+
+def altered(data, store):
+    (path,) = store.root.glob("*/*/findings.json")
+    path.write_text(path.read_text(encoding="utf-8").replace("0.", "0.1", 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change", [of_another_image, of_another_reference, altered], ids=lambda change: change.__name__
+)
+def test_a_diagnosis_is_made_again_once_its_grounds_are_others(data, store, change, caplog):
+    found = Laboratory(data, store, SETTINGS).diagnosis(NEXT, RIGHT)
+    assert Laboratory(data, store, STORED).diagnosis(NEXT, RIGHT) == found
+    change(data, store)
+    with pytest.raises(NotMeasured):
+        Laboratory(data, store, STORED).diagnosis(NEXT, RIGHT)
+    assert caplog.text.count("findings.json was cut short or altered; what it says is found out again") == (
+        change is altered
+    )
+    assert Laboratory(data, store, SETTINGS).diagnosis(NEXT, RIGHT).accuracy == found.accuracy
+    assert Laboratory(data, store, STORED).diagnosis(NEXT, RIGHT).accuracy == found.accuracy
