@@ -38,9 +38,15 @@ def run(request):
     """Give the function that runs a script in a process of its own, and gives its lines and its errors."""
 
     def run_script(script):
-        command = [sys.executable, "-c", textwrap.dedent(script)]
-        root = request.config.rootpath
-        ran = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True, timeout=30)
+        ran = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            capture_output=True,
+            text=True,
+            cwd=request.config.rootpath,
+            check=True,
+            timeout=30,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
+        )
         return ran.stdout.splitlines(), ran.stderr
 
     return run_script
