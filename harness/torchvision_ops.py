@@ -10,7 +10,11 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Kept alive: the operators are gone when their library is.
@@ -26,14 +30,37 @@ def import_torchvision() -> Any:
     Raises:
         ImportError: torchvision is not installed.
     """
-    if "torchvision" not in sys.modules and not _extension_loads():
-        import torch
-
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
+    _declare()
     return importlib.import_module("torchvision")
+
+
+def let_others_import_torchvision() -> None:
+    """Have the operators declared when somebody else imports torchvision, which takes seconds, and not before."""
+    if "torchvision" not in sys.modules and not any(isinstance(finder, _Declaring) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Declaring())
+
+
+class _Declaring(MetaPathFinder):
+    """Declares the operators where torchvision is about to be found, by others: it finds nothing itself."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Declare them, the first time that torchvision is looked for."""
+        if fullname == "torchvision":
+            sys.meta_path.remove(self)
+            with suppress(ImportError):  # which whoever imports it is told
+                _declare()
+
+
+def _declare() -> None:
+    # To look for the extension is to look for torchvision, at which `_Declaring` may declare them.
+    if "torchvision" in sys.modules or _extension_loads() or _declared:
+        return
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declared.append(library)
 
 
 def _extension_loads() -> bool:

@@ -1,5 +1,6 @@
 """From an image file to the pixels that a classifier sees."""
 
+import functools
 import hashlib
 import io
 import os
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from harness.errors import DataError
@@ -59,15 +61,31 @@ class Fitting:
     def _steps(
         self, resize: int | tuple[int, int] | None, crop: int | None = None
     ) -> Callable[[Image.Image], "torch.Tensor"]:
-        from harness.torchvision_ops import import_torchvision
+        @functools.cache
+        def steps() -> Callable[[Image.Image], "torch.Tensor"]:
+            from harness.torchvision_ops import import_torchvision
 
-        transforms = import_torchvision().transforms
-        steps = []
-        if resize is not None:
-            steps.append(transforms.Resize(resize, transforms.InterpolationMode(self.interpolation)))
-        if crop is not None:
-            steps.append(transforms.CenterCrop(crop))
-        return transforms.Compose([*steps, transforms.PILToTensor()])  # type: ignore[no-any-return]
+            transforms = import_torchvision().transforms
+            found = []
+            if resize is not None:
+                found.append(transforms.Resize(resize, transforms.InterpolationMode(self.interpolation)))
+            if crop is not None:
+                found.append(transforms.CenterCrop(crop))
+            return transforms.Compose([*found, transforms.PILToTensor()])  # type: ignore[no-any-return]
+
+        def fitted(image: Image.Image) -> "torch.Tensor":
+            # Where nothing is to be done, torchvision need not be imported, which takes seconds.
+            sides = {*image.size, *({resize} if isinstance(resize, int) else resize or ()), *({crop} if crop else ())}
+            is_fitted = len(sides) == 1 or (resize is None and crop is None)
+            return _pixels(image) if is_fitted else steps()(image)
+
+        return fitted
+
+
+def _pixels(image: Image.Image) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 class FileFacts(NamedTuple):

@@ -33,7 +33,7 @@ from harness.classifiers.weights import (
     state_sha256,
 )
 from harness.errors import CheckpointError, DataMissing, UsageError, in_one_line, known_nearest_first, unknown
-from harness.torchvision_ops import import_torchvision
+from harness.torchvision_ops import import_torchvision, let_others_import_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,7 @@ def load(spec: Spec | str, device: str = "cpu") -> "Classifier":
             "such as torchvision:NAME@FILE"
         )
     file = file or _published_file(spec)
-    import_torchvision()  # before a builder imports it on its own
+    let_others_import_torchvision()
     with _seeded():
         model = _build(spec)
     if spec.source in ("timm", "hf"):

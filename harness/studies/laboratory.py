@@ -166,9 +166,10 @@ class Laboratory:
         return {**self.samples(spec, score.needs), **self._normalisers(score)}
 
     def samples(self, spec: Spec, needs: Sequence[Need]) -> Samples:
-        """Give a classifier's samples, measuring whatever of its plan is not measured yet.
+        """Give a classifier's samples, measuring whatever of its plan no process has measured yet or is at.
 
-        What another process is measuring is left for last: meanwhile the two share the rest.
+        While another process is at what is needed, this one measures what is planned of other classifiers, unless they
+        are loaded in turns; then it waits.
         """
         if self._drawing:
             return {need: self._look(spec, need, self._drawing) for need in needs}
@@ -177,8 +178,11 @@ class Laboratory:
                 self.dataset(benchmark_of(need), wait=False)
         if self._unknown(spec, needs):
             self._turns.wait(spec)
-            for wait in (False, True):
-                self._measure_unknown(spec, [*needs, *self._plan.get(spec, ())], wait=wait)
+            self._measure_unknown(spec, [*needs, *self._plan.get(spec, ())], wait=False)
+            self._let_go()
+            if not self._turns.are_taken:
+                self._measure_others(spec, needs)
+            self._measure_unknown(spec, needs, wait=True)
             self._let_go()
         return {need: _or_raise(self._samples[spec, need]) for need in needs}
 
@@ -191,6 +195,15 @@ class Laboratory:
         for need in self._unknown(spec, needs):
             with suppress(Busy):
                 self._measure(spec, need, wait=wait)
+
+    def _measure_others(self, spec: Spec, needs: Sequence[Need]) -> None:
+        """Measure other things that are planned, last ones first, until what is needed is there or nothing is left."""
+        if not self._unknown(spec, needs):
+            return
+        for _ in self.measure_backwards():
+            self._measure_unknown(spec, needs, wait=False)
+            if not self._unknown(spec, needs):
+                return
 
     def _look(self, spec: Spec, need: Need, drawing: Drawing) -> Sample:
         """Give a classifier's sample of as many images as the claim looks at now, measuring what is not known yet."""

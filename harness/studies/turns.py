@@ -30,9 +30,14 @@ class Turns:
         self._patience = patience
         self._held: dict[Spec, ExitStack] = {}
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether processes take turns at all."""
+        return self._patience > 0
+
     def wait(self, spec: Spec) -> None:
         """Wait until no other process has a classifier loaded, or patience ends; then it is this one's turn."""
-        if not self._patience or spec in self._held:
+        if not self.are_taken or spec in self._held:
             return
         until = time.monotonic() + self._patience
         while not self._take(spec) and time.monotonic() < until:

@@ -180,3 +180,17 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
     peak(8)
     assert peak(100) < 1.2 * peak(20)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 40), (40, 40)])
+@pytest.mark.parametrize("resize", [32, 40])
+def test_photographs_that_fit_already_are_those_that_torchvision_gives(size, resize):
+    from harness.torchvision_ops import import_torchvision
+
+    transforms = import_torchvision().transforms
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    steps = [transforms.Resize(resize), transforms.CenterCrop(32), transforms.PILToTensor()]
+    expected = transforms.Compose(steps)(image)
+    found = Fitting(resize=resize, crop=32).transform(side=None)(image)
+    assert found.dtype == expected.dtype
+    assert found.tolist() == expected.tolist()

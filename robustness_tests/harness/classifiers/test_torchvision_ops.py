@@ -62,6 +62,27 @@ print("ran")
     assert done.stdout == "ran\n", done.stderr
 
 
+@pytest.mark.parametrize("imported", ["from torchvision import models", "import_torchvision()"])
+def test_others_import_it_in_a_fresh_process_and_nobody_has_to(pytestconfig, imported):
+    code = f"""
+import sys, warnings
+warnings.simplefilter("error")
+from harness.torchvision_ops import import_torchvision, let_others_import_torchvision
+before = list(sys.meta_path)
+let_others_import_torchvision()
+let_others_import_torchvision()
+assert "torchvision" not in sys.modules and len(sys.meta_path) == len(before) + 1
+{imported}
+assert sys.modules["torchvision"] is import_torchvision() and sys.meta_path == before
+let_others_import_torchvision()
+assert sys.meta_path == before
+print("ran")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "ran\n", done.stderr
+
+
 def test_nothing_is_declared_where_the_extension_loads(fresh, libraries, imported, monkeypatch):
     monkeypatch.setattr(torchvision_ops, "_extension_loads", lambda: True)
     assert import_torchvision() == "torchvision"
