@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset
-from harness.benchmarks.helpers import given
 from harness.benchmarks.images import FileFacts, Fitting, read_image
+from harness.benchmarks.processes import given
 from harness.errors import DataError
 from harness.stopping import KEPT
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from harness.benchmarks import imagenet_c, imagenet_p
 from harness.benchmarks.dataset import PUBLISHED_FORM, Dataset, Fingerprint
-from harness.benchmarks.helpers import given
 from harness.benchmarks.imagenet import open_imagenet
 from harness.benchmarks.images import FileFacts, Fitting, read_image
+from harness.benchmarks.processes import given
 from harness.errors import DataError, DataMissing, UsageError
 from harness.files import replace_whole
 from harness.metrics.perturbation import VALIDATION_PERTURBATIONS, is_noise

@@ -200,6 +200,7 @@ class Laboratory:
         """Measure other things that are planned, last ones first, until what is needed is there or nothing is left."""
         if not self._unknown(spec, needs):
             return
+        self._unload(self._loaded)  # others are at what is left of it
         for _ in self.measure_backwards():
             self._measure_unknown(spec, needs, wait=False)
             if not self._unknown(spec, needs):
@@ -643,6 +644,11 @@ class Laboratory:
             self._weights[spec] = identity(spec, self._load)["weights"]
         return self._weights[spec]
 
+    def _unload(self, specs: Iterable[Spec]) -> None:
+        for spec in list(specs):
+            self.weights_of(spec)
+            del self._loaded[spec]
+
     def _let_go(self) -> None:
         """Let go of each classifier of which nothing more is planned, on which no more images will be made either."""
         left = [
@@ -650,10 +656,7 @@ class Laboratory:
         ]
         needed = {spec.text for spec, _ in left}
         needed |= {need.surrogate for _, need in left if isinstance(need, Attack)}
-        for spec in list(self._loaded):
-            if spec.text not in needed:
-                self.weights_of(spec)
-                del self._loaded[spec]
+        self._unload(spec for spec in self._loaded if spec.text not in needed)
         self._turns.give_back(self._loaded)
 
 
