@@ -194,3 +194,25 @@ def test_photographs_that_fit_already_are_those_that_torchvision_gives(size, res
     found = Fitting(resize=resize, crop=32).transform(side=None)(image)
     assert found.dtype == expected.dtype
     assert found.tolist() == expected.tolist()
+
+
+DECODED = """
+import sys
+import numpy as np
+from data_fixtures.colours import write_imagenet
+from harness.benchmarks.batches import batches
+from harness.benchmarks.catalog import DataRoots, open_benchmark
+from harness.benchmarks.images import Fitting
+from pathlib import Path
+write_imagenet(Path(sys.argv[1]) / "imagenet", range(6, 8), per_class=1)
+dataset = open_benchmark("imagenet", DataRoots(Path(sys.argv[1])))
+list(batches(dataset, np.arange(2), Fitting(16, 16), batch_size=2, workers=int(sys.argv[2])))
+print("torchvision" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_processes_that_decode_find_torchvision_imported(tmp_path, pytestconfig, workers):
+    command = [sys.executable, "-c", DECODED, str(tmp_path), workers]
+    ran = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"

@@ -461,10 +461,10 @@ def test_torchvision_is_imported_safely_before_code_of_others_imports_it(spec, m
     from torch import nn
 
     order = []
-    monkeypatch.setattr("harness.classifiers.loading.import_torchvision", lambda: order.append("torchvision"))
+    monkeypatch.setattr("harness.classifiers.loading.let_others_import_torchvision", lambda: order.append("prepared"))
     monkeypatch.setattr("harness.classifiers.loading._build", lambda spec: order.append("build") or nn.Linear(1, 1))
     load(spec)
-    assert order == ["torchvision", "build"]
+    assert order == ["prepared", "build"]
 
 
 def test_a_file_replaces_the_repositorys_weights(repository, tmp_path):
