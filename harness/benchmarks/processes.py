@@ -34,8 +34,8 @@ def given(loader: "DataLoader[T | DataError]", what: str, goes_on: str) -> Itera
             if isinstance(each, DataError):
                 raise each
             yield each
-    except RuntimeError as error:
-        if not str(error).startswith(_LOST):
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter where it was just handing something over
+        if isinstance(error, RuntimeError) and not str(error).startswith(_LOST):
             raise
         raise DecoderLost(
             f"a process that {what} was ended from outside, as systems do that run out of memory; {goes_on}"

@@ -201,7 +201,7 @@ def test_a_run_that_is_killed_goes_on_from_there(name, victim, moment, data, und
 def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, victim, data, undisturbed, tmp_path):
     run = measure(tmp_path, data)
     run.wait_until_it_measures(processes=1)
-    time.sleep(1)
+    time.sleep(3)  # of eight; a batch takes half a second
     run.strike(victim, number)
     ended = run.ended()
     assert (ended.code, ended.out) == (128 + number, "")
@@ -220,7 +220,7 @@ def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, vic
 def test_claims_that_are_stopped_say_so_and_keep_what_was_measured(workers, victim, number, data, tmp_path):
     run = ask_claims(tmp_path, data, workers)
     run.wait_until_it_measures(processes=1 + workers)
-    time.sleep(1)
+    time.sleep(3)  # of eight; a batch takes half a second
     run.strike(victim, number)
     ended = run.ended()
     by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
@@ -235,7 +235,7 @@ def test_claims_that_are_stopped_say_so_and_keep_what_was_measured(workers, vict
 def test_a_decoding_process_that_is_lost_is_one_line(data, tmp_path):
     run = measure(tmp_path, data)
     run.wait_until_it_measures(processes=1)
-    time.sleep(1)
+    time.sleep(3)  # of eight; a batch takes half a second
     run.strike("decoder", signal.SIGKILL)
     ended = run.ended()
     assert (ended.code, ended.out) == (1, "")
