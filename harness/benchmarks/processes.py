@@ -34,7 +34,7 @@ def given(loader: "DataLoader[T | DataError]", what: str, goes_on: str) -> Itera
             if isinstance(each, DataError):
                 raise each
             yield each
-    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter where it was just handing something over
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two where it was handing over
         if isinstance(error, RuntimeError) and not str(error).startswith(_LOST):
             raise
         raise DecoderLost(

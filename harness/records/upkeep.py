@@ -7,7 +7,7 @@ again gives the same records. Nothing is taken from a run that a process is at.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -174,7 +174,13 @@ def checked(folder: Path) -> Checked:
                 damages.append(found)
             else:
                 chunks, records, size = chunks + 1, records + _rows(path.name), size + found
-    damages += filter(None, (_damaged_paces(folder / PACES), _damaged_findings(folder / FINDINGS)))
+    paces = "cut short or altered; forecasts alone rest on it", "store gc removes it"
+    findings = "cut short or altered", "store gc removes it, and it is found out again"
+    beside = [
+        _damaged_beside(folder / PACES, _is_json, *paces),
+        _damaged_beside(folder / FINDINGS, read_findings, *findings),
+    ]
+    damages += filter(None, beside)
     return Checked(chunks, records, size, tuple(damages))
 
 
@@ -209,28 +215,24 @@ def _checked_chunk(path: Path, key: RunKey | None) -> Damage | int:
     return len(data)
 
 
-def _damaged_paces(path: Path) -> Damage | None:
+def _damaged_beside(path: Path, is_whole: Callable[[Path], object], what: str, remedy: str) -> Damage | None:
+    """Check a file that lies beside the chunks; None where it is whole, or is not there."""
+    try:
+        if is_whole(path):
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Damage(path, f"can't be read ({error.strerror})", "mend the disk; nothing is deleted unread")
+    return Damage(path, what, remedy, is_garbage=True)
+
+
+def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return Damage(path, f"can't be read ({error.strerror})", "mend the disk; nothing is deleted unread")
     except ValueError:
-        return Damage(path, "cut short or altered; forecasts alone rest on it", "store gc removes it", is_garbage=True)
-    return None
-
-
-def _damaged_findings(path: Path) -> Damage | None:
-    try:
-        is_whole = read_findings(path) is not None
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return Damage(path, f"can't be read ({error.strerror})", "mend the disk; nothing is deleted unread")
-    if is_whole:
-        return None
-    return Damage(path, "cut short or altered", "store gc removes it, and it is found out again", is_garbage=True)
+        return False
+    return True
 
 
 def collected(store: RecordStore, *, dry_run: bool = False) -> Iterator[Taken]:
