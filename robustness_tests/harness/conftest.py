@@ -15,6 +15,17 @@ def _folder(variable, what):
     return Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folders_of_commands(tmp_path_factory):
+    """Have the runs of pytest that tests start keep their temporary folders in this one's.
+
+    Else each of them deletes at its end what earlier runs left, which may take longer than all that it does.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path_factory.mktemp("commands")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The data root that ROBUSTNESS_DATA names: real photographs and stimuli."""
