@@ -14,7 +14,6 @@ from harness.benchmarks.images import FileFacts, Fitting, read_image
 from harness.benchmarks.processes import given
 from harness.errors import DataError
 from harness.stopping import KEPT
-from harness.torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
     import torch
@@ -82,8 +81,6 @@ def batches(
     """
     from torch.utils.data import DataLoader
 
-    if workers:
-        import_torchvision()  # which each of them would else do by itself
     loader: DataLoader[Batch | DataError] = DataLoader(
         _Pairs(dataset, fitting, dataset.decoded.setdefault(fitting, {}) if keep else None),  # type: ignore[arg-type]
         batch_sampler=_Slices(indices, batch_size),

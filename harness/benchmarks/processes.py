@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import DataError, DecoderLost
 from harness.stopping import unbroken
+from harness.torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -48,6 +49,8 @@ def _undisturbed(loader: "DataLoader[T | DataError]") -> "Iterator[T | DataError
     It would raise that in the midst of whatever this process is doing, a write of records too. Without it whoever
     waits is told, 5 seconds later at most.
     """
+    if loader.num_workers:
+        import_torchvision()  # which each of them would else do by itself
     with unbroken():
         before = signal.getsignal(signal.SIGCHLD)
         read = iter(loader)

@@ -9,6 +9,8 @@ from harness.errors import DataError, DecoderLost
 class Loader:
     """Gives some things, and raises what torch's would."""
 
+    num_workers = 0
+
     def __init__(self, things, error=None):
         self._things, self._error = things, error
 

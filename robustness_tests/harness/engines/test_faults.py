@@ -85,6 +85,11 @@ class Command:
             assert time.monotonic() - self.began < 120
             time.sleep(0.02)
 
+    def wait_until_it_has_answers(self, processes):
+        """Wait until it measures and has something to keep: it takes eight seconds in all, half a second a batch."""
+        self.wait_until_it_measures(processes)
+        time.sleep(3)
+
     def strike(self, victim, number):
         """Send a signal to its first process, to all, to a worker of pytest or to a process that decodes.
 
@@ -200,8 +205,7 @@ def test_a_run_that_is_killed_goes_on_from_there(name, victim, moment, data, und
 @pytest.mark.parametrize(("number", "victim"), [(signal.SIGINT, "all"), (signal.SIGTERM, "first")])
 def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, victim, data, undisturbed, tmp_path):
     run = measure(tmp_path, data)
-    run.wait_until_it_measures(processes=1)
-    time.sleep(3)  # of eight; a batch takes half a second
+    run.wait_until_it_has_answers(processes=1)
     run.strike(victim, number)
     ended = run.ended()
     assert (ended.code, ended.out) == (128 + number, "")
@@ -219,8 +223,7 @@ def test_a_measurement_that_is_stopped_says_so_and_keeps_what_it_has(number, vic
 )
 def test_claims_that_are_stopped_say_so_and_keep_what_was_measured(workers, victim, number, data, tmp_path):
     run = ask_claims(tmp_path, data, workers)
-    run.wait_until_it_measures(processes=1 + workers)
-    time.sleep(3)  # of eight; a batch takes half a second
+    run.wait_until_it_has_answers(processes=1 + workers)
     run.strike(victim, number)
     ended = run.ended()
     by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
@@ -234,8 +237,7 @@ def test_claims_that_are_stopped_say_so_and_keep_what_was_measured(workers, vict
 
 def test_a_decoding_process_that_is_lost_is_one_line(data, tmp_path):
     run = measure(tmp_path, data)
-    run.wait_until_it_measures(processes=1)
-    time.sleep(3)  # of eight; a batch takes half a second
+    run.wait_until_it_has_answers(processes=1)
     run.strike("decoder", signal.SIGKILL)
     ended = run.ended()
     assert (ended.code, ended.out) == (1, "")
